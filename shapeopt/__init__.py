@@ -1,0 +1,18 @@
+"""Optimise neural implicit shapes through their exact polyhedral surface."""
+
+from shapeopt.complex.extract import PolyhedralComplex, extract_complex, extract_surface
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.complex.zero_set import EmptySurfaceError
+from shapeopt.errors import ExtractionError, InputError
+from shapeopt.networks import SDFNetwork
+
+__all__ = [
+    "EmptySurfaceError",
+    "ExtractionError",
+    "InputError",
+    "PolyhedralComplex",
+    "PolyhedralSurface",
+    "SDFNetwork",
+    "extract_complex",
+    "extract_surface",
+]

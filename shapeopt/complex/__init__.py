@@ -1,0 +1,1 @@
+"""Exact geometry of ReLU networks; knows networks, and nothing of training."""

@@ -1,0 +1,163 @@
+"""Packed sign-vectors, and 64-bit keys that tell cells apart.
+
+A cell's sign-vector has -1, 0 or +1 for every constraint. Neurons come first, layer by layer; the
+2 d planes of the box come after them (axis by axis, lower plane first) and are only ever 0 or +
+inside the box. The + signs are packed, 32 neurons to an int32 word, each layer starting a new
+word; the zeros, at most d of them, are listed by index.
+
+The key of a cell is a Zobrist hash: ``sum of R over its + neurons + sum of Q over its zeros``
+modulo 2^64, with random R and Q per constraint. Changing one sign changes the key by a few
+additions, whatever the number of neurons. Two of n cells share a key with probability
+n^2 / 2^65: 1e-5 for 20 million cells.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int, Int32, Int64
+from torch import Tensor
+
+WORD_BITS = 32
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """How a network's neurons and the box planes are numbered.
+
+    Attributes:
+        widths: neurons in each layer, the output layer last.
+        dimension: of the input space.
+    """
+
+    widths: tuple[int, ...]
+    dimension: int
+
+    @property
+    def num_neurons(self) -> int:
+        """All neurons, the output included."""
+        return sum(self.widths)
+
+    @property
+    def output(self) -> int:
+        """Index of the (last) output."""
+        return self.num_neurons - 1
+
+    @property
+    def num_constraints(self) -> int:
+        """Neurons and box planes."""
+        return self.num_neurons + 2 * self.dimension
+
+    @property
+    def index_dtype(self) -> torch.dtype:
+        """Smallest integer type that holds every constraint index."""
+        return torch.int16 if self.num_constraints < 2**15 else torch.int32
+
+    def first_neuron(self, layer: int) -> int:
+        """Index of the layer's first neuron."""
+        return sum(self.widths[:layer])
+
+    def words(self, layer: int) -> slice:
+        """The columns of the packed signs that belong to the layer."""
+        start = sum(num_words(width) for width in self.widths[:layer])
+        return slice(start, start + num_words(self.widths[layer]))
+
+    @property
+    def num_words(self) -> int:
+        """Columns of the packed signs."""
+        return sum(num_words(width) for width in self.widths)
+
+
+def num_words(width: int) -> int:
+    """Words that hold one bit for each of ``width`` neurons."""
+    return -(-width // WORD_BITS)
+
+
+def pack(bits: Bool[Tensor, "n width"]) -> Int32[Tensor, "n words"]:
+    """Packs 32 booleans into a word, the first into the lowest bit."""
+    rows, width = bits.shape
+    padded = torch.nn.functional.pad(bits, (0, num_words(width) * WORD_BITS - width))
+    powers = 2 ** torch.arange(8, dtype=torch.uint8, device=bits.device)
+    octets = (padded.view(torch.uint8).view(rows, -1, 8) * powers).sum(dim=2, dtype=torch.uint8)
+    return octets.view(torch.int32)
+
+
+def unpack(words: Int32[Tensor, "n words"], width: int) -> Bool[Tensor, "n width"]:
+    """Inverse of :func:`pack`."""
+    shifts = torch.arange(WORD_BITS, dtype=torch.int32, device=words.device)
+    bits = (words[:, :, None] >> shifts) & 1
+    return bits.flatten(1)[:, :width].bool()
+
+
+def with_plus(
+    packed: Int32[Tensor, "n words"], neurons: Int[Tensor, "n"], constraints: Constraints
+) -> Int32[Tensor, "n words"]:
+    """The packed signs with one more neuron set to + in each row; box planes change nothing."""
+    neurons = neurons.long()
+    packed = packed.clone()
+    for layer, width in enumerate(constraints.widths):
+        inside = neurons - constraints.first_neuron(layer)
+        rows = torch.nonzero((inside >= 0) & (inside < width)).flatten()
+        bit = inside[rows] % WORD_BITS
+        word = constraints.words(layer).start + inside[rows] // WORD_BITS
+        packed[rows, word] |= (torch.ones_like(bit) << bit).to(torch.int32)
+    return packed
+
+
+def sign_vectors(
+    packed: Int32[Tensor, "n words"], zeros: Int[Tensor, "n k"], constraints: Constraints
+) -> Int[Tensor, "n constraints"]:
+    """Readable sign-vectors, int8 of -1, 0, +1: neurons layer by layer, then the box planes."""
+    layers = [
+        unpack(packed[:, constraints.words(i)], width) for i, width in enumerate(constraints.widths)
+    ]
+    inside_box = torch.ones(
+        len(packed), 2 * constraints.dimension, dtype=torch.bool, device=packed.device
+    )
+    positive = torch.cat([*layers, inside_box], dim=1)
+    return (positive.to(torch.int8) * 2 - 1).scatter_(1, zeros.long(), 0)
+
+
+class ZobristKeys:
+    """The random numbers of the cell keys. The same for equal networks, on every device."""
+
+    def __init__(self, constraints: Constraints, device: torch.device):
+        generator = torch.Generator().manual_seed(0x5EED)
+        shape = (2, constraints.num_constraints)
+        low, high = -(2**63), 2**63 - 1
+        numbers = torch.randint(low, high, shape, generator=generator, dtype=torch.int64)
+        # A + at a box plane is the rule inside the box and adds nothing.
+        numbers[0, constraints.num_neurons :] = 0
+        self.plus, self.zero = numbers.to(device)
+        self._tables = [self._byte_tables(constraints, i) for i in range(len(constraints.widths))]
+
+    def _byte_tables(self, constraints: Constraints, layer: int) -> Int64[Tensor, "bytes 256"]:
+        """For each byte of the layer's words: the key of each of its 256 bit patterns."""
+        width = constraints.widths[layer]
+        first = constraints.first_neuron(layer)
+        numbers = self.plus.new_zeros(num_words(width) * WORD_BITS)
+        numbers[:width] = self.plus[first : first + width]
+        patterns = torch.arange(256, device=numbers.device)[:, None] >> torch.arange(
+            8, device=numbers.device
+        )
+        return ((patterns & 1)[None] * numbers.view(-1, 1, 8)).sum(dim=2)
+
+    def of_words(self, words: Int32[Tensor, "n words"], layer: int) -> Int64[Tensor, "n"]:
+        """The part of the key that the layer's + signs make."""
+        table = self._tables[layer]
+        key = torch.zeros(len(words), dtype=torch.int64, device=words.device)
+        for byte, row in enumerate(table):
+            word, shift = divmod(byte * 8, WORD_BITS)
+            key += row.index_select(0, (words[:, word] >> shift) & 255)
+        return key
+
+    def of_cells(
+        self,
+        packed: Int32[Tensor, "n words"],
+        zeros: Int[Tensor, "n k"],
+        constraints: Constraints,
+    ) -> Int64[Tensor, "n"]:
+        """Keys of cells given by their packed + signs and their zeros."""
+        key = self.zero[zeros.long()].sum(dim=1)
+        for layer in range(len(constraints.widths)):
+            key += self.of_words(packed[:, constraints.words(layer)], layer)
+        return key

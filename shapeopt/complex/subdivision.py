@@ -1,0 +1,352 @@
+"""Edge subdivision: the skeleton of a ReLU network's whole polyhedral complex in a box.
+
+Berzins, *Polyhedral Complex Extraction from ReLU Networks using Edge Subdivision* (ICML 2023):
+start from the edges of the box and cut them by one neuron after the other. A neuron cuts an edge
+where its pre-activation changes sign, and every 2-face with two cut edges gets a new edge between
+the two new vertices:
+
+         u----------v                u--w1------v
+         |          |     cut by k   |   \\      |
+         |   face   |    --------->  |    \\     |      edge (w1, w2): zeros of the face, and k
+         |          |                |     \\    |
+         +----------+                +------w2--+
+
+The published form visits every edge for every neuron. This one visits an edge only for the
+neurons that cut it:
+
+* One layer at a time. The layer's pre-activations are evaluated once at all vertices; within the
+  layer they are affine along every edge, so a new vertex gets its values by interpolation.
+* The + signs of a layer are packed into words. ``word[u] ^ word[v]`` is the set of neurons that
+  cut the edge (u, v); edges wait in one queue per neuron, that of the next neuron to cut them.
+* The two cut edges of a face are found by their equal cell keys (see ``signs.py``).
+
+A vertex's sign is decided once and an edge is cut once by a neuron, so the combinatorics is that
+of a consistent complex even in float32; only positions carry rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Int32, Int64
+from torch import Tensor
+
+from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
+from shapeopt.errors import ExtractionError
+from shapeopt.networks import AffineLayer
+
+ROUNDING_ULPS = 16
+"""Values below this many ulps of the neuron's largest value are rounding, and count as +."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box: ``lower`` and ``upper`` corner, ``[d]`` each."""
+
+    lower: Float[Tensor, "d"]
+    upper: Float[Tensor, "d"]
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the space the box lies in."""
+        return len(self.lower)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Vertices and edges of a complex, with their sign-vectors.
+
+    Attributes:
+        constraints: what the indices in the zeros mean.
+        vertices: positions.
+        vertex_zeros: the d constraints that are 0 at each vertex, in no order.
+        vertex_signs: packed + signs of each vertex.
+        edges: the two end vertices.
+        edge_zeros: the d - 1 constraints that are 0 on each edge.
+        edge_keys: cell key of each edge.
+        keys: the random numbers the keys are made of.
+    """
+
+    constraints: Constraints
+    vertices: Float[Tensor, "v d"]
+    vertex_zeros: Int[Tensor, "v d"]
+    vertex_signs: Int32[Tensor, "v words"]
+    edges: Int32[Tensor, "e 2"]
+    edge_zeros: Int[Tensor, "e d-1"]
+    edge_keys: Int64[Tensor, "e"]
+    keys: ZobristKeys
+
+    def edge_signs(self, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
+        """Packed + signs of the given edges: a neuron is + on an edge if it is + at an end."""
+        u, v = self.edges[edges].unbind(1)
+        return self.vertex_signs[u] | self.vertex_signs[v]
+
+
+class _Rows:
+    """Rows appended in place. The capacity doubles, so a row is copied O(1) times."""
+
+    def __init__(self, rows: Tensor):
+        self._buffer = rows
+        self.size = len(rows)
+
+    @property
+    def data(self) -> Tensor:
+        return self._buffer[: self.size]
+
+    def append(self, rows: Tensor) -> None:
+        new_size = self.size + len(rows)
+        if new_size > len(self._buffer):
+            grown = rows.new_empty(max(new_size, 2 * self.size), *self._buffer.shape[1:])
+            grown[: self.size] = self.data
+            self._buffer = grown
+        self._buffer[self.size : new_size] = rows
+        self.size = new_size
+
+
+@torch.no_grad()
+def subdivide(layers: Sequence[AffineLayer], box: Box) -> Skeleton:
+    """Subdivides the box by every neuron of the network, the outputs included.
+
+    Args:
+        layers: affine layers, ReLU between them, of the dtype and on the device to compute with.
+        box: the domain, of the same dtype and device.
+
+    Returns:
+        The skeleton of the complex, on the same device and with positions in the same dtype.
+
+    Raises:
+        ExtractionError: if a cut face does not have exactly two cut edges, which would take two
+            equal 64-bit keys.
+    """
+    constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
+    state = _Subdivision(constraints, box)
+    activations = state.positions.data
+    for index, layer in enumerate(layers):
+        values = torch.addmm(layer.bias, activations, layer.weight.T)
+        state.cut_by_layer(index, values)
+        activations = state.values.data.relu_()
+    return state.finish()
+
+
+class _Subdivision:
+    """The growing skeleton, and the cutting of it by one layer after the other.
+
+    ``edge_base`` is an edge's key without the + signs of the layer at work: those are added from
+    the packed words where they are needed, so that an edge that nothing cuts costs nothing.
+    """
+
+    def __init__(self, constraints: Constraints, box: Box):
+        d = constraints.dimension
+        device = box.lower.device
+        self.constraints = constraints
+        self.keys = ZobristKeys(constraints, device)
+        index_dtype = constraints.index_dtype
+
+        corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * d).view(2**d, d)
+        planes = constraints.num_neurons + 2 * torch.arange(d) + corners
+        # Corners are numbered in binary, axis 0 first: an edge along an axis joins the corner
+        # that has a 0 there to the one that differs in that bit alone.
+        ends, zeros = [], []
+        for axis in range(d):
+            start = torch.nonzero(corners[:, axis] == 0).flatten()
+            ends.append(torch.stack([start, start + 2 ** (d - 1 - axis)], dim=1))
+            zeros.append(planes[start][:, torch.arange(d) != axis])
+        edge_zeros = torch.cat(zeros).to(device)
+
+        positions = torch.where(corners.to(device) == 1, box.upper, box.lower)
+        self.positions = _Rows(positions)
+        self.vertex_zeros = _Rows(planes.to(device, index_dtype))
+        no_signs = torch.zeros(2**d, constraints.num_words, dtype=torch.int32, device=device)
+        self.signs = _Rows(no_signs)
+        self.edges = _Rows(torch.cat(ends).to(device, torch.int32))
+        self.edge_zeros = _Rows(edge_zeros.to(index_dtype))
+        self.edge_base = _Rows(self.keys.zero[edge_zeros].sum(dim=1))
+        self.values = _Rows(positions)
+        self.consistent = torch.ones((), dtype=torch.bool, device=device)
+
+    def cut_by_layer(self, layer: int, values: Float[Tensor, "v width"]) -> None:
+        """Cuts every edge by every neuron of the layer, given its values at all vertices."""
+        self.layer = layer
+        self.first = self.constraints.first_neuron(layer)
+        self.columns = self.constraints.words(layer)
+        self.values = _Rows(values)
+        self.threshold = ROUNDING_ULPS * torch.finfo(values.dtype).eps * values.abs().amax(dim=0)
+        self.signs.data[:, self.columns] = pack(values >= -self.threshold)
+
+        width = values.shape[1]
+        self.queues: list[list[Tensor]] = [[] for _ in range(width)]
+        u, v = self.edges.data.unbind(1)
+        words = self.signs.data[:, self.columns]
+        cuts = words[u] ^ words[v]
+        cut_edges = torch.nonzero((cuts != 0).any(dim=1)).flatten()
+        self._enqueue(cut_edges, cuts[cut_edges])
+        for neuron in range(width):
+            if self.queues[neuron]:
+                edges = torch.cat(self.queues[neuron])
+                self.queues[neuron].clear()
+                self._cut(neuron, edges)
+
+        if not bool(self.consistent):
+            raise ExtractionError(
+                f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: "
+                "two cells share a 64-bit key; please report the network"
+            )
+        u, v = self.edges.data.unbind(1)
+        words = self.signs.data[:, self.columns]
+        self.edge_base.data.add_(self.keys.of_words(words[u] | words[v], layer))
+
+    def finish(self) -> Skeleton:
+        """The finished skeleton. All layers are done, so the bases are the keys."""
+        return Skeleton(
+            self.constraints,
+            self.positions.data,
+            self.vertex_zeros.data,
+            self.signs.data,
+            self.edges.data,
+            self.edge_zeros.data,
+            self.edge_base.data,
+            self.keys,
+        )
+
+    def _enqueue(self, edges: Tensor, cuts: Int32[Tensor, "n words"]) -> None:
+        """Queues each edge at the first neuron among its ``cuts``; edges without one are done."""
+        width = len(self.queues)
+        neuron = _lowest_bit(cuts, none=width)
+        order = torch.argsort(neuron, stable=True)
+        counts = torch.bincount(neuron, minlength=width + 1).tolist()
+        for queue, part in zip(self.queues, edges[order].split(counts), strict=False):
+            if len(part):
+                queue.append(part)
+
+    def _cut(self, neuron: int, edges: Int64[Tensor, "n"]) -> None:
+        """Cuts the edges by the neuron and joins the new vertices across the cut faces."""
+        ends = self.edges.data[edges]
+        zeros = self.edge_zeros.data[edges]
+        base = self.edge_base.data[edges]
+        first_new = self.positions.size
+        new = torch.arange(first_new, first_new + len(edges), device=edges.device)
+        new = new.to(torch.int32)
+        edge_signs = self._add_vertices(neuron, ends, zeros)
+
+        # (u, v) becomes (u, new) in place, and (new, v) is appended.
+        second_half = self.edges.size + torch.arange(len(edges), device=edges.device)
+        self.edges.data[:, 1][edges] = new
+        self.edges.append(torch.stack([new, ends[:, 1]], dim=1))
+        self.edge_zeros.append(zeros)
+        self.edge_base.append(base)
+
+        joined = self._join_across_faces(neuron, new, zeros, base, edge_signs)
+        touched = torch.cat([edges, second_half, joined])
+        self._enqueue(touched, self._cuts_after(neuron, touched))
+
+    def _add_vertices(
+        self, neuron: int, ends: Int32[Tensor, "n 2"], zeros: Int[Tensor, "n d-1"]
+    ) -> Int32[Tensor, "n words"]:
+        """Appends the vertex where the neuron is 0 on each edge; returns the edges' + signs."""
+        u, v = ends.unbind(1)
+        values_u, values_v = self.values.data[u], self.values.data[v]
+        at_u, at_v = values_u[:, neuron], values_v[:, neuron]
+        t = (at_u / (at_u - at_v)).nan_to_num_(0.0).clamp_(0, 1)[:, None]
+        values = torch.lerp(values_u, values_v, t)
+        values[:, neuron] = 0
+
+        signs_u, signs_v = self.signs.data[u], self.signs.data[v]
+        signs = signs_u | signs_v
+        # Where the ends differ in a neuron still to come the value decides; elsewhere the ends
+        # do, whatever rounding makes of the interpolated value.
+        either = signs[:, self.columns]
+        both = signs_u[:, self.columns] & signs_v[:, self.columns]
+        decided = pack(values >= -self.threshold)
+        later = _bits_after(neuron, either.shape[1], either.device)
+        before = _bits_before(neuron, either.shape[1], either.device)
+        signs[:, self.columns] = (either & before) | (both & later) | (either & decided & later)
+
+        neuron_column = zeros.new_full((len(zeros), 1), self.first + neuron)
+        self.positions.append(torch.lerp(self.positions.data[u], self.positions.data[v], t))
+        self.vertex_zeros.append(torch.cat([zeros, neuron_column], dim=1))
+        self.signs.append(signs)
+        self.values.append(values)
+        return either & before
+
+    def _join_across_faces(
+        self,
+        neuron: int,
+        new: Int32[Tensor, "n"],
+        zeros: Int[Tensor, "n d-1"],
+        base: Int64[Tensor, "n"],
+        edge_signs: Int32[Tensor, "n words"],
+    ) -> Int64[Tensor, "m"]:
+        """Appends the new edge of every cut face; returns the indices of the new edges.
+
+        Turning one zero of a cut edge into + or - gives each 2-face at the edge.
+        """
+        count, num_zeros = zeros.shape
+        if num_zeros == 0:  # in one dimension there are no faces
+            return new.new_empty(0, dtype=torch.int64)
+        index = zeros.long()
+        without = base[:, None] - self.keys.zero[index]
+        plus = self.keys.plus[index]
+        # Base keys hold finished layers only: a zero of this layer becomes + through the words.
+        plus_base = torch.where(index < self.first, plus, 0)
+        face_base = torch.stack([without, without + plus_base])
+        signs_key = self.keys.of_words(edge_signs, self.layer)[:, None]
+        face_key = torch.stack([without, without + plus]) + signs_key
+        inside = torch.stack([index < self.constraints.num_neurons, index >= 0])
+
+        face = torch.nonzero(inside.flatten()).flatten()
+        face_key, order = torch.sort(face_key.flatten()[face])
+        face = face[order]
+        if len(face) % 2:
+            self.consistent.fill_(False)
+            face, face_key = face[:-1], face_key[:-1]
+        pairs = face.view(-1, 2)
+        self.consistent &= (face_key[0::2] == face_key[1::2]).all()
+        self.consistent &= (face_key[1:-1:2] != face_key[2::2]).all()
+
+        one = pairs[:, 0]
+        edge, zero = one // num_zeros % count, one % num_zeros
+        kept = torch.arange(num_zeros, device=zeros.device).expand(len(edge), -1)
+        kept = kept[kept != zero[:, None]].view(len(edge), num_zeros - 1)
+        face_zeros = zeros[edge].gather(1, kept)
+        neuron_column = zeros.new_full((len(edge), 1), self.first + neuron)
+
+        first_edge = self.edges.size
+        self.edges.append(new[pairs // num_zeros % count])
+        self.edge_zeros.append(torch.cat([face_zeros, neuron_column], dim=1))
+        self.edge_base.append(face_base.flatten()[one] + self.keys.zero[self.first + neuron])
+        return torch.arange(first_edge, self.edges.size, device=zeros.device)
+
+    def _cuts_after(self, neuron: int, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
+        """The neurons of the layer after this one that cut the edges, as packed bits."""
+        u, v = self.edges.data[edges].unbind(1)
+        words = self.signs.data[:, self.columns]
+        later = _bits_after(neuron, words.shape[1], words.device)
+        return (words[u] ^ words[v]) & later
+
+
+def _lowest_bit(words: Int32[Tensor, "n words"], none: int) -> Int64[Tensor, "n"]:
+    """Index of the lowest set bit of each row, ``none`` where there is none."""
+    result = torch.full((len(words),), none, dtype=torch.int64, device=words.device)
+    for column in reversed(range(words.shape[1])):
+        word = words[:, column]
+        # frexp is exact on powers of two, and its exponent ignores the sign of bit 31.
+        bit = torch.frexp((word & -word).to(torch.float32)).exponent - 1
+        result = torch.where(word != 0, bit.long() + column * WORD_BITS, result)
+    return result
+
+
+def _bits_before(neuron: int, words: int, device: torch.device) -> Int32[Tensor, "words"]:
+    """Mask of the neurons before this one."""
+    full = (1 << neuron) - 1
+    return torch.tensor(_as_int32_words(full, words), dtype=torch.int32, device=device)
+
+
+def _bits_after(neuron: int, words: int, device: torch.device) -> Int32[Tensor, "words"]:
+    """Mask of the neurons after this one."""
+    full = ~((1 << (neuron + 1)) - 1)
+    return torch.tensor(_as_int32_words(full, words), dtype=torch.int32, device=device)
+
+
+def _as_int32_words(bits: int, words: int) -> list[int]:
+    parts = [(bits >> (WORD_BITS * i)) & 0xFFFFFFFF for i in range(words)]
+    return [part - 2**32 if part >= 2**31 else part for part in parts]

@@ -1,0 +1,138 @@
+"""ReLU networks: the signed distance MLP, and the affine-layer view the extractor works on."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from shapeopt.errors import InputError
+
+
+class AffineLayer(NamedTuple):
+    """One affine map ``y = x @ weight.T + bias``; a ReLU follows every layer but the last."""
+
+    weight: Float[Tensor, "out in"]
+    bias: Float[Tensor, "out"]
+
+
+class SDFNetwork(nn.Sequential):
+    """ReLU MLP that starts as the signed distance to a sphere: negative inside.
+
+    The initialisation is the geometric one of Atzmon & Lipman, *SAL* (CVPR 2020), Theorem 1:
+    hidden weights N(0, sqrt(2 / out)), zero biases, and a constant positive last layer make
+    f(x) ~ |x| - radius. That holds for wide networks; on narrow ones the random mean and the
+    scale are off, so the last layer is fitted to |x| - radius by least squares instead, and the
+    first biases are spread so that folds cross the whole box and not just its centre.
+
+    Args:
+        width: neurons in each hidden layer.
+        depth: hidden layers.
+        input_dim: dimension of the space, 3 for shapes.
+        radius: of the initial sphere, in units of the normalised box (side 1).
+
+    Raises:
+        InputError: for a width, depth or input_dim below 1, or a radius not in (0, 0.5).
+    """
+
+    def __init__(self, width: int, depth: int, input_dim: int = 3, radius: float = 0.3):
+        for name, value in {"width": width, "depth": depth, "input_dim": input_dim}.items():
+            if value < 1:
+                raise InputError(f"model.{name} is {value}; it must be at least 1")
+        if not 0 < radius < 0.5:
+            raise InputError(
+                f"model.radius is {radius}; it must lie between 0 and 0.5 (half a box)"
+            )
+        sizes = [input_dim] + [width] * depth + [1]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        super().__init__(*layers[:-1])
+        self.input_dim = input_dim
+        self._initialise_as_sphere(radius)
+
+    @torch.no_grad()
+    def _initialise_as_sphere(self, radius: float) -> None:
+        *hidden, last = [layer for layer in self if isinstance(layer, nn.Linear)]
+        for layer in hidden:
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.out_features))
+            nn.init.zeros_(layer.bias)
+        nn.init.uniform_(hidden[0].bias, -0.5, 0.5)
+        points = torch.rand(4096, self.input_dim) - 0.5
+        features = self[:-1](points).double()
+        features = torch.cat([features, torch.ones(len(features), 1, dtype=torch.double)], dim=1)
+        distance = points.double().norm(dim=1) - radius
+        # A small ridge keeps the weights modest where features are nearly dependent.
+        gram = features.T @ features + 1e-2 * torch.eye(features.shape[1], dtype=torch.double)
+        solution = torch.linalg.solve(gram, features.T @ distance)
+        last.weight.copy_(solution[None, :-1])
+        last.bias.copy_(solution[-1:])
+
+
+def affine_layers(network: nn.Module) -> list[AffineLayer]:
+    """The network as affine layers with a ReLU between each two, none after the last.
+
+    Accepts ``nn.Linear``, ``nn.ReLU``, ``nn.Identity``, ``nn.Dropout`` in eval mode and
+    ``nn.Sequential`` of them, nested as you like. Two ``nn.Linear`` in a row are multiplied out.
+    The tensors keep their graph: they are the parameters themselves, or made of them.
+
+    Raises:
+        InputError: for any other module, a ReLU at the start or the end, or weights that are NaN
+            or infinite.
+    """
+    layers: list[AffineLayer] = []
+    after_relu = True
+    for name, module in _leaves(network):
+        if isinstance(module, nn.Linear):
+            layer = AffineLayer(module.weight, _bias_of(module))
+            if not after_relu:
+                layer = _compose(layers.pop(), layer)
+            layers.append(layer)
+            after_relu = False
+        elif isinstance(module, nn.ReLU):
+            if not layers:
+                raise InputError("the network starts with a ReLU; it must start with nn.Linear")
+            after_relu = True
+        elif isinstance(module, nn.Identity):
+            continue
+        elif isinstance(module, nn.Dropout):
+            if module.training:
+                raise InputError(f"dropout {name!r} is active; call network.eval() first")
+        else:
+            raise InputError(
+                f"layer {name!r} is {type(module).__name__}, which is not known to be piecewise "
+                "affine; the exact surface exists for nn.Sequential of nn.Linear and nn.ReLU"
+            )
+    if not layers or after_relu:
+        raise InputError("the network must end with nn.Linear, without an activation after it")
+    _check_finite(layers)
+    return layers
+
+
+def _leaves(module: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:
+    if not isinstance(module, nn.Sequential):
+        return [(name or type(module).__name__, module)]
+    return [
+        leaf
+        for child_name, child in module.named_children()
+        for leaf in _leaves(child, f"{name}.{child_name}" if name else child_name)
+    ]
+
+
+def _bias_of(linear: nn.Linear) -> Tensor:
+    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+
+
+def _compose(first: AffineLayer, second: AffineLayer) -> AffineLayer:
+    return AffineLayer(second.weight @ first.weight, second.weight @ first.bias + second.bias)
+
+
+def _check_finite(layers: list[AffineLayer]) -> None:
+    for index, layer in enumerate(layers):
+        bad = sum(int((~torch.isfinite(part)).sum()) for part in layer)
+        if bad:
+            raise InputError(
+                f"affine layer {index} has {bad} weights that are NaN or infinite; "
+                "training has diverged (try a smaller learning rate) or the file is damaged"
+            )
