@@ -1,6 +1,6 @@
 """How far a surface is from the true one."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.data.triangle_sampling import sample_triangles
 
 
+@runtime_checkable
 class TriangulatedSurface(Protocol):
     """What is asked of a surface here; `PolyhedralSurface` is one."""
 

@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from shapeopt.data import CloudReference, ImplicitReference, MeshReference, bunny_sdf, load
+from shapeopt.errors import InputError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def test_shipped_bunny_knows_its_formula(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # found from anywhere
+    cloud = load("data/bunny.ply")
+    assert isinstance(cloud.reference, ImplicitReference)
+    assert cloud.points.abs().max().item() == pytest.approx(0.45, abs=1e-6)
+    assert cloud.reference.distance(cloud.points[:500].double().numpy()).max() < 1e-6
+    own = cloud.to_input_units(cloud.points).requires_grad_()
+    values = bunny_sdf(own)
+    assert values.abs().max() < 1e-6
+    (gradients,) = torch.autograd.grad(values.sum(), own)
+    directions = gradients / gradients.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(directions.float(), cloud.normals, atol=1e-4, rtol=0)
+
+
+def test_shipped_bunny_is_what_its_script_makes(monkeypatch, tmp_path):
+    source = CONF.parent / "data" / "make_bunny.py"
+    copy = tmp_path / "make_bunny.py"
+    copy.write_text(source.read_text())
+    subprocess.run([sys.executable, str(copy)], check=True, cwd=CONF.parent, env=with_package())
+    made, shipped = load(tmp_path / "bunny.ply"), load("data/bunny.ply")
+    torch.testing.assert_close(made.points, shipped.points, atol=1e-6, rtol=0)
+
+
+def with_package() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(CONF.parent)}
+
+
+def test_mesh_brings_its_reference_into_the_box(tmp_path):
+    mesh = trimesh.creation.icosphere(radius=5)
+    mesh.apply_translation([100, 0, 0])
+    mesh.export(tmp_path / "ball.ply")
+    cloud = load(tmp_path / "ball.ply", mesh_samples=3000)
+    assert isinstance(cloud.reference, MeshReference)
+    assert len(cloud.points) == 3000
+    assert cloud.reference.distance(cloud.points.double().numpy()).max() < 1e-6
+
+
+def test_cloud_without_normals_gets_them_and_measures_against_itself(tmp_path):
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.savetxt(tmp_path / "ball.xyz", points)
+    cloud = load(tmp_path / "ball.xyz")
+    assert isinstance(cloud.reference, CloudReference)
+    assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
+
+
+def test_missing_file():
+    with pytest.raises(InputError, match=r"nowhere\.ply: there is no such file"):
+        load("nowhere.ply")
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = (
+        "import sys, shapeopt.data;"
+        "print([m for m in ('trimesh', 'scipy', 'pooch', 'igl') if m in sys.modules])"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, check=True, capture_output=True, text=True, env=with_package())
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "data").glob("*.yaml")))
+def test_every_config_names_a_loader_and_options_it_takes(name):
+    import inspect
+
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import get_method
+    from omegaconf import OmegaConf
+
+    of_files = name in ("bunny", "file")
+    path = ["data.path=a.ply"] if of_files else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(overrides=[f"+data={name}", "+seed=3", *path])
+    options = OmegaConf.to_container(config.data, resolve=True)
+    target = get_method(options.pop("_target_"))
+    assert options["seed"] == 3
+    assert options.pop("path" if of_files else "name") == ("a.ply" if of_files else name)
+    assert set(options) <= set(inspect.signature(load).parameters)
+    assert target.__module__ == "shapeopt.data.loading"
