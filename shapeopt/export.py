@@ -3,34 +3,21 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
 
+from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 
 FACE_COLOR = (0.80, 0.78, 0.74)
 EDGE_COLOR = (0.10, 0.11, 0.14)
 # Lines in the plane of the faces flicker; this share of the box diagonal lifts them off.
 EDGE_LIFT = 5e-4
-
-
-class Surface(Protocol):
-    """What is read of a surface here; `shapeopt.complex.surface.PolyhedralSurface` has it."""
-
-    @property
-    def vertices(self) -> Tensor: ...
-    @property
-    def edges(self) -> Tensor: ...
-    @property
-    def face_offsets(self) -> Tensor: ...
-    @property
-    def face_vertices(self) -> Tensor: ...
 
 
 class PolygonMesh(NamedTuple):
@@ -81,44 +68,29 @@ class PolygonMesh(NamedTuple):
         return np.stack([first, second, second + 1], axis=1), faces
 
 
-def polygon_mesh(
-    surface: Surface, transform: Callable[[np.ndarray], np.ndarray] | None = None
-) -> PolygonMesh:
+def polygon_mesh(surface: PolyhedralSurface) -> PolygonMesh:
     """Copy a surface into numpy.
 
     Args:
-        surface: the surface; its vertices may be on any device and need gradients.
-        transform: takes vertices `[V, 3]` to the ones wanted, such as from the normalised
-            units of the network back to the units of the input.
+        surface: the surface, in 3D; its vertices may be on any device and need gradients.
 
     Raises:
-        InputError: a vertex is not finite, or a polygon has fewer than three corners.
+        InputError: the surface is a polyline in 2D, or a vertex is not finite.
     """
-    vertices, edges, offsets, corners = (
+    if surface.vertices.shape[1] != 3:
+        raise InputError("Only surfaces in 3D can be written or drawn; this one is a polyline.")
+    edges, offsets, corners = (
         tensor.detach().cpu().numpy()
-        for tensor in (
-            surface.vertices,
-            surface.edges,
-            surface.face_offsets,
-            surface.face_vertices,
-        )
+        for tensor in (surface.edges, surface.face_offsets, surface.face_vertices)
     )
-    vertices = vertices.astype(np.float64)
-    if transform is not None:
-        vertices = np.asarray(transform(vertices), dtype=np.float64)
-    mesh = PolygonMesh(vertices, *(a.astype(np.int64) for a in (edges, offsets, corners)))
-    if not np.isfinite(mesh.vertices).all():
+    vertices = surface.vertices.detach().cpu().double().numpy()
+    if not np.isfinite(vertices).all():
         raise InputError("The surface has vertices that are not finite numbers.")
-    if len(mesh.sizes) and mesh.sizes.min() < 3:
-        raise InputError("The surface has a polygon with fewer than three corners.")
-    return mesh
+    return PolygonMesh(vertices, edges, offsets, corners)
 
 
 def write_ply(
-    surface: Surface,
-    path: str | os.PathLike[str],
-    transform: Callable[[np.ndarray], np.ndarray] | None = None,
-    binary: bool = False,
+    surface: PolyhedralSurface, path: str | os.PathLike[str], binary: bool = False
 ) -> Path:
     """Write the polygons, each as one face, to a PLY file; no digit of a coordinate is lost.
 
@@ -126,15 +98,14 @@ def write_ply(
     their number of corners. Blender and MeshLab read both; binary is half the size.
 
     Args:
-        surface: the surface.
+        surface: the surface; `surface.with_vertices` changes its units.
         path: where to write. The file appears whole or not at all.
-        transform: see `polygon_mesh`.
         binary: little-endian binary instead of text.
 
     Returns:
         The path written.
     """
-    mesh = polygon_mesh(surface, transform)
+    mesh = polygon_mesh(surface)
     # One byte holds the number of corners in nearly every file, and every reader takes it.
     small = len(mesh.sizes) == 0 or mesh.sizes.max() <= 255
     header = (
@@ -149,7 +120,7 @@ def write_ply(
         body = mesh.vertices.astype("<f8").tobytes() + _ply_faces(mesh, 1 if small else 4)
     else:
         body = "".join(_ply_lines(mesh)).encode()
-    return _write_whole(path, header.encode() + body)
+    return write_whole(path, header.encode() + body)
 
 
 def _ply_lines(mesh: PolygonMesh) -> Iterator[str]:
@@ -175,20 +146,15 @@ def _ply_faces(mesh: PolygonMesh, count_bytes: int) -> bytes:
     return out.tobytes()
 
 
-def write_glb(
-    surface: Surface,
-    path: str | os.PathLike[str],
-    transform: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Path:
+def write_glb(surface: PolyhedralSurface, path: str | os.PathLike[str]) -> Path:
     """Write a binary glTF file: flat polygons and, as lines, their edges; coordinates in single.
 
     Polygons share no vertices, so each is shaded flat. glTF viewers take +y as up; the
     coordinates are written as they are.
 
     Args:
-        surface: the surface.
+        surface: the surface; `surface.with_vertices` changes its units.
         path: where to write. The file appears whole or not at all.
-        transform: see `polygon_mesh`.
 
     Returns:
         The path written.
@@ -196,7 +162,7 @@ def write_glb(
     Raises:
         InputError: the surface has no polygons; glTF cannot hold an empty mesh.
     """
-    mesh = polygon_mesh(surface, transform)
+    mesh = polygon_mesh(surface)
     if len(mesh.sizes) == 0:
         raise InputError("The surface has no polygons: there is nothing to write as GLB.")
     points = mesh.vertices[mesh.corners].astype("<f4")
@@ -211,7 +177,7 @@ def write_glb(
         _lifted_vertices(mesh).astype("<f4"),
         mesh.edges.reshape(-1).astype("<u4"),
     ]
-    return _write_whole(path, _glb_bytes(arrays))
+    return write_whole(path, _glb_bytes(arrays))
 
 
 def _lifted_vertices(mesh: PolygonMesh) -> Float[np.ndarray, "v 3"]:
@@ -225,7 +191,9 @@ def _lifted_vertices(mesh: PolygonMesh) -> Float[np.ndarray, "v 3"]:
 
 def _glb_bytes(arrays: list[np.ndarray]) -> bytes:
     """A GLB file of one mesh. Arrays: points, normals, triangles, edge points, edges."""
-    accessors, views, offset = [], [], 0
+    accessors: list[dict[str, Any]] = []
+    views: list[dict[str, Any]] = []
+    offset = 0
     for array in arrays:
         accessors.append(_accessor(array, view=len(views)))
         target = 34962 if array.ndim == 2 else 34963  # vertex data, or indices
@@ -286,7 +254,7 @@ def _material(
     return {"name": name, "pbrMetallicRoughness": shading, **extra}
 
 
-def _write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
+def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write under a temporary name beside the target, then rename: never a half file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

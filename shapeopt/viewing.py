@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.export import PolygonMesh, Surface, polygon_mesh
+from shapeopt.export import PolygonMesh, polygon_mesh
 
 SUPERSAMPLING = 3
 BACKGROUND = np.array([1.0, 1.0, 1.0])
@@ -29,12 +30,12 @@ FRAGMENTS_AT_ONCE = 4_000_000
 
 
 def render_png(
-    surfaces: Mapping[str, Surface],
+    surfaces: Mapping[str, PolyhedralSurface],
     path: str | os.PathLike[str],
     up: str = "z",
-    azimuth: float = 35.0,
-    elevation: float = 22.0,
-    size: float = 5.0,
+    azimuth: float | int = 35,
+    elevation: float | int = 22,
+    size: float | int = 5,
     dpi: int = 200,
 ) -> Path:
     """Draw the surfaces side by side, seen by one camera at one scale.
@@ -62,7 +63,7 @@ def render_png(
     camera = camera_axes(up, azimuth, elevation)
     meshes = [polygon_mesh(surface) for surface in surfaces.values()]
     images = draw(meshes, camera, round(size * dpi))
-    figure = Figure(figsize=(size * len(images), size + 0.6), dpi=dpi, facecolor=BACKGROUND)
+    figure = Figure(figsize=(size * len(images), size + 0.6), dpi=dpi)
     FigureCanvasAgg(figure)
     for column, (title, mesh, image) in enumerate(zip(surfaces, meshes, images, strict=True)):
         left, width = column / len(images), 1 / len(images)
@@ -76,11 +77,11 @@ def render_png(
         figure.text(middle, below, count, ha="center", va="center", size=10, color="0.4")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", facecolor=BACKGROUND)
+    figure.savefig(path, format="png", facecolor=tuple(BACKGROUND))
     return path
 
 
-def camera_axes(up: str, azimuth: float, elevation: float) -> Float[np.ndarray, "3 3"]:
+def camera_axes(up: str, azimuth: float | int, elevation: float | int) -> Float[np.ndarray, "3 3"]:
     """The directions right, up and towards the eye as rows, in the axes of the surface."""
     a, e = np.radians([azimuth, elevation])
     eye = np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
