@@ -4,7 +4,7 @@ from shapeopt.complex.extract import PolyhedralComplex, extract_complex, extract
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import EmptySurfaceError
 from shapeopt.errors import ExtractionError, InputError
-from shapeopt.networks import SDFNetwork
+from shapeopt.networks import sdf_network
 
 __all__ = [
     "EmptySurfaceError",
@@ -12,7 +12,7 @@ __all__ = [
     "InputError",
     "PolyhedralComplex",
     "PolyhedralSurface",
-    "SDFNetwork",
     "extract_complex",
     "extract_surface",
+    "sdf_network",
 ]

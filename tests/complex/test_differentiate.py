@@ -1,0 +1,115 @@
+"""Gradients through the vertices against central differences in float64."""
+
+import pytest
+import torch
+from torch import nn
+
+import shapeopt
+from shapeopt.losses import EdgeLength, FaceCount, Smoothness
+from tests.networks import random_mlp
+
+MEASURES = {
+    "edge length": EdgeLength(1.0),
+    "edge length squared": EdgeLength(1.0, power=2.0, reduction="mean"),
+    "smoothness": Smoothness(1.0),
+    "smoothness, power 1": Smoothness(1.0, power=1.0),
+    "face count": FaceCount(1.0),
+    "area": lambda surface: surface.area(),
+    "volume": lambda surface: surface.volume(),
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Sequential:
+    """A closed surface inside the box, of some hundred polygons."""
+    torch.manual_seed(3)
+    network = shapeopt.sdf_network(8, 2).double()
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(300):
+        points = torch.rand(512, 3, dtype=torch.float64) - 0.5
+        distance = (points * torch.tensor([1.0, 1.3, 1.6])).norm(dim=1) - 0.3
+        loss = (network(points).squeeze(1) - distance).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return network
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES.keys())
+def test_gradient_with_respect_to_all_weights(network, measure):
+    surface = shapeopt.extract_surface(network)
+    parameters = list(network.parameters())
+    gradient = torch.autograd.grad(measure(surface), parameters)
+    keys = surface.signs.vertex_keys.sort().values
+    step = 1e-6
+    compared = 0
+    for parameter, exact in zip(parameters, gradient, strict=True):
+        flat, expected = parameter.data.view(-1), exact.flatten()
+        for i in range(len(flat)):
+            before = flat[i].clone()
+            values, same_cells = [], True
+            for sign in (1, -1):
+                flat[i] = before + sign * step
+                with torch.no_grad():
+                    moved = shapeopt.extract_surface(network)
+                same_cells &= torch.equal(moved.signs.vertex_keys.sort().values, keys)
+                values.append(float(measure(moved)))
+            flat[i] = before
+            if same_cells:
+                compared += 1
+                difference = (values[0] - values[1]) / (2 * step)
+                scale = max(abs(difference), 1e-2 * float(gradient_norm(gradient)))
+                assert abs(difference - float(expected[i])) / scale < 1e-5
+    assert compared > 0.8 * sum(p.numel() for p in parameters)
+
+
+def gradient_norm(gradient):
+    return torch.cat([part.flatten() for part in gradient]).norm()
+
+
+def test_vertices_move_as_predicted():
+    """To first order, every vertex of the whole complex, those at the box included."""
+    network = random_mlp(3, 6, 4, 1, seed=1)
+    parameters = list(network.parameters())
+    direction = [torch.randn_like(p) for p in parameters]
+    step = 1e-7
+    before = shapeopt.extract_complex(network, bounds=(-2, 2))
+    # d/dv of <vertices, v>-gradients along the direction: a forward product by two backward ones.
+    probe = torch.zeros_like(before.vertices, requires_grad=True)
+    gradients = torch.autograd.grad(before.vertices, parameters, probe, create_graph=True)
+    along = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+    (predicted,) = torch.autograd.grad(along, probe)
+
+    with torch.no_grad():
+        for parameter, d in zip(parameters, direction, strict=True):
+            parameter += step * d
+        after = shapeopt.extract_complex(network, bounds=(-2, 2))
+    one, two = (vertex_keys(c.skeleton).sort() for c in (before, after))
+    assert torch.equal(one.values, two.values)
+    observed = (after.vertices[two.indices] - before.vertices[one.indices]) / step
+    torch.testing.assert_close(
+        predicted[one.indices], observed.detach(), rtol=1e-3, atol=1e-3 * float(observed.detach().max())
+    )
+
+
+def vertex_keys(skeleton):
+    return skeleton.keys.of_cells(
+        skeleton.vertex_signs, skeleton.vertex_zeros, skeleton.constraints
+    )
+
+
+def test_value_is_on_the_surface():
+    network = random_mlp(3, 16, 16, 1, dtype=torch.float32)
+    surface = shapeopt.extract_surface(network, bounds=(-2, 2))
+    assert network(surface.vertices).abs().max() < 1e-5
+
+
+def test_singular_vertices_get_no_gradient_but_stay():
+    network = random_mlp(3, 8, 1)
+    with torch.no_grad():
+        network[0].weight[1] = network[0].weight[0]  # two equal neurons: their folds coincide
+        network[0].bias[1] = network[0].bias[0]
+    surface = shapeopt.extract_surface(network, bounds=(-2, 2))
+    surface.edge_lengths().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+    assert network(surface.vertices).abs().max() < 1e-12
