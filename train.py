@@ -38,8 +38,7 @@ if __name__ == "__main__":
         if error.filename is None:
             raise
         sys.exit(
-            f"error: {error.filename}: {error.strerror}. To write elsewhere, set "
-            "output=FOLDER"
+            f"error: {error.filename}: {error.strerror}. To write elsewhere, set output=FOLDER"
         )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -17,7 +17,9 @@ from shapeopt.training import Training, surface_scalars
 from shapeopt.viewing import render_png
 
 
-def write_results(training: Training, folder: Path, log: RunLog, name: str, up: str) -> None:
+def write_results(
+    training: Training, folder: Path, log: RunLog, name: str, up: str, samples: int
+) -> None:
     """Writes meshes before and after, ``surface.png`` and ``report.html``; prints the table.
 
     *Before* is the end of the fit phase, *after* the current state; a training that has not come
@@ -28,7 +30,8 @@ def write_results(training: Training, folder: Path, log: RunLog, name: str, up: 
         folder: for the outputs.
         log: gets the last mesh and checkpoint as artifacts.
         name: title of the report.
-        up: axis that points up in the pictures, "x", "y" or "z".
+        up: axis that points up in the pictures, "y" or "z".
+        samples: points per surface that the distance to the truth is measured with.
     """
     try:
         surfaces = _surfaces(training)
@@ -45,7 +48,7 @@ def write_results(training: Training, folder: Path, log: RunLog, name: str, up: 
     render_png(exported, folder / "surface.png", up=up)
     log.log_artifacts(folder / "mesh_after.ply", folder / "checkpoints" / "last.pt")
 
-    table = _table(training, surfaces)
+    table = _table(training, surfaces, samples)
     write_report(
         folder / "report.html",
         name,
@@ -70,10 +73,12 @@ def _surfaces(training: Training) -> dict[str, PolyhedralSurface]:
     return surfaces
 
 
-def _table(training: Training, surfaces: dict[str, PolyhedralSurface]) -> list[dict[str, str]]:
+def _table(
+    training: Training, surfaces: dict[str, PolyhedralSurface], samples: int
+) -> list[dict[str, str]]:
     """Measures of each surface, then of the training, as text under the headings."""
     columns = {
-        label: _measures(surface, training.cloud) | _costs(training, label)
+        label: _measures(surface, training.cloud, samples) | _costs(training, label)
         for label, surface in surfaces.items()
     }
     names = dict.fromkeys(name for column in columns.values() for name in column)
@@ -83,10 +88,10 @@ def _table(training: Training, surfaces: dict[str, PolyhedralSurface]) -> list[d
     ]
 
 
-def _measures(surface: PolyhedralSurface, cloud: PointCloud) -> dict[str, str]:
+def _measures(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dict[str, str]:
     """Lengths are shares of the cloud's longest side, so that shapes can be compared."""
     scalars = surface_scalars(surface)
-    errors = evaluate(surface, cloud.reference or _cloud_reference(cloud))
+    errors = evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
     side = float((cloud.points.amax(dim=0) - cloud.points.amin(dim=0)).max())
     return {
         "polygons": f"{surface.num_faces:,}",
@@ -109,7 +114,11 @@ def _costs(training: Training, label: str) -> dict[str, str]:
     """What it took to get to the surface *before* (the fit phase) and *after* (the shape phase)."""
     seconds = training.seconds
     if label == "before" or training.fitted is None:
-        return {"phase": "fit", "steps": f"{training.fit.steps:,}", "time": f"{seconds['fit']:.0f} s"}
+        return {
+            "phase": "fit",
+            "steps": f"{training.fit.steps:,}",
+            "time": f"{seconds['fit']:.0f} s",
+        }
     steps = training.step - training.fit.steps
     return {
         "phase": "shape",

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from shapeopt.checkpoints import Checkpoint
 from shapeopt.errors import InputError
 
 
-def resumed_config(path: Path, hydra_config: DictConfig) -> DictConfig:
+def resumed_config(path: Path, hydra_config: HydraConf) -> DictConfig:
     """The checkpoint's own configuration, with the values given on the command line.
 
     So ``python train.py resume=PATH`` goes on as the training was started, and

@@ -65,7 +65,7 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> bool:
     open_log = build(config.logging)
     with open_log(output_dir=folder, config=plain, start_step=training.step) as log:
         finished = training.run(log, folder / "checkpoints")
-        write_results(training, folder, log, name=config.name, up=config.up)
+        write_results(training, folder, log, config.name, config.up, config.evaluation_samples)
     if not finished:
         print(
             f"interrupted at step {training.step:,}; go on with: "
@@ -95,6 +95,6 @@ def make_deterministic(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from shapeopt.errors import InputError
 from shapeopt.logging import RunLog
 from shapeopt.losses import FaceCount, FitLoss, GeometryLoss
 
+Kind = TypeVar("Kind", FitLoss, GeometryLoss)
 Extractor = Callable[[nn.Module], PolyhedralSurface]
 
 
@@ -86,7 +87,9 @@ class Training:
     )
 
     def __post_init__(self) -> None:
-        if not any(isinstance(loss, FitLoss) for loss in self.losses.values()):
+        self.fit_losses = _of_kind(FitLoss, self.losses)
+        self.geometry_losses = _of_kind(GeometryLoss, self.losses)
+        if not self.fit_losses:
             raise InputError("there is no fit loss; add one, for example loss=[distance]")
         if self.gradient_clip <= 0 or self.checkpoint_every < 1:
             raise InputError("gradient_clip must be positive and checkpoint_every at least 1")
@@ -95,8 +98,9 @@ class Training:
     def run(self, log: RunLog, checkpoints: Path) -> bool:
         """Trains to the end, or to the first Ctrl-C; returns whether the end was reached.
 
-        A checkpoint ``last.pt`` is written into the folder ``checkpoints`` every
-        ``checkpoint_every`` steps and at the end, whatever ends the training.
+        Into the folder ``checkpoints`` goes ``last.pt``, every ``checkpoint_every`` steps and at
+        the end, whatever ends the training; and ``fit.pt`` at the end of the fit phase, to try
+        other shape phases from.
 
         Raises:
             InputError: if a gradient is not finite; the checkpoint holds the step before.
@@ -108,7 +112,9 @@ class Training:
                 while self.step < total_steps and not interrupted():
                     scalars, surface = self._take_step()
                     self._report(scalars, surface, log, bar)
-                    if self.step % self.checkpoint_every == 0:
+                    if self.step == self.fit.steps:
+                        self.save(checkpoints / "fit.pt")
+                    elif self.step % self.checkpoint_every == 0:
                         self.save(checkpoints / "last.pt")
             finally:
                 self.save(checkpoints / "last.pt")
@@ -118,16 +124,19 @@ class Training:
         """One optimiser step; returns its scalars, and the surface it started from."""
         started = time.perf_counter()
         phase, learning_rate = self._phase()
+        if phase is self.shape and self.fitted is None:
+            self._begin_shape_phase()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
         batch = self.batches.batch(self.network, self.step)
-        terms = {name: loss(batch) for name, loss in self.losses.items() if _is_fit(loss)}
+        terms = {name: loss(batch) for name, loss in self.fit_losses.items()}
         surface = None
         if phase is self.shape:
             surface = self._extract()
-            terms |= {name: loss(surface) for name, loss in self.losses.items() if not _is_fit(loss)}
-        total = sum(self.losses[name].weight * term for name, term in terms.items())
+            terms |= {name: loss(surface) for name, loss in self.geometry_losses.items()}
+        weighted = [self.losses[name].weight * term.double() for name, term in terms.items()]
+        total = torch.stack(weighted).sum()
 
         self.optimizer.zero_grad()
         total.backward()
@@ -137,7 +146,9 @@ class Training:
 
         seconds = time.perf_counter() - started
         self.seconds["fit" if surface is None else "shape"] += seconds
-        scalars = {f"loss/{name}": term.detach() for name, term in terms.items()}
+        scalars: dict[str, Tensor | float] = {
+            f"loss/{name}": term.detach() for name, term in terms.items()
+        }
         scalars |= {"loss/total": total.detach(), "learning_rate": learning_rate}
         return scalars | {"seconds/step": seconds}, surface
 
@@ -148,9 +159,12 @@ class Training:
             phase, step = self.shape, step - self.fit.steps
         return phase, phase.learning_rate * phase.schedule(step / phase.steps)
 
+    def _begin_shape_phase(self) -> None:
+        self.fitted = _copy(self.network.state_dict())
+        # Adam's moments are those of the fit's last, tiny steps: with new losses they overshoot.
+        self.optimizer = torch.optim.Adam(self.network.parameters())
+
     def _extract(self) -> PolyhedralSurface:
-        if self.fitted is None:
-            self.fitted = _copy(self.network.state_dict())
         started = time.perf_counter()
         surface = self.extract(self.network)
         self.seconds["extraction"] += time.perf_counter() - started
@@ -239,8 +253,8 @@ def surface_scalars(surface: PolyhedralSurface) -> dict[str, float]:
     }
 
 
-def _is_fit(loss: FitLoss | GeometryLoss) -> bool:
-    return isinstance(loss, FitLoss)
+def _of_kind(kind: type[Kind], losses: Mapping[str, object]) -> dict[str, Kind]:
+    return {name: loss for name, loss in losses.items() if isinstance(loss, kind)}
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -253,7 +267,7 @@ def _progress_bar(done: int, total: int) -> tqdm:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a flag, so that the step at work is finished; the second kills."""
+    """Turns the first Ctrl-C into a flag, to finish the step at work; the second one kills."""
     pressed: list[int] = []
 
     def press(signum: int, frame: object) -> None:

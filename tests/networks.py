@@ -1,5 +1,7 @@
 """Small networks that tests share."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -8,7 +10,7 @@ def random_mlp(*sizes: int, seed: int = 0, dtype: torch.dtype = torch.float64) -
     """ReLU MLP with the given layer sizes and default initialisation."""
     torch.manual_seed(seed)
     modules: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         modules += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*modules[:-1]).to(dtype)
 

@@ -15,8 +15,8 @@ from shapeopt.losses.base import GeometryLoss
 class EdgeLength(GeometryLoss):
     """``sum l^power`` or ``mean l^power`` over the edges of length l, in box lengths^power.
 
-    The sum makes folds leave the surface: fewer and shorter edges. The mean makes polygons small,
-    so it can grow their number.
+    The sum makes folds leave the surface: fewer and shorter edges. The mean is for measuring: it
+    jumps up whenever short edges vanish, so minimising it does not make it small for long.
 
     Attributes:
         power: 1 for lengths, 2 to press on long edges most.
