@@ -78,7 +78,9 @@ def _table(
 ) -> list[dict[str, str]]:
     """Measures of each surface, then of the training, as text under the headings."""
     columns = {
-        label: _measures(surface, training.cloud, samples) | _costs(training, label)
+        label: _measures(surface, training.cloud, samples)
+        | {f"loss {n}": f"{float(f(surface)):.4g}" for n, f in training.geometry_losses.items()}
+        | _costs(training, label)
         for label, surface in surfaces.items()
     }
     names = dict.fromkeys(name for column in columns.values() for name in column)

@@ -33,6 +33,15 @@ def test_distance_and_on_surface_are_mean_errors(batch):
     assert float(OnSurface(1.0)(batch)) == pytest.approx(0.01)
 
 
+def test_errors_far_away_count_less(batch):
+    with torch.no_grad():
+        batch.network[2].bias += 0.01
+    weights = 0.05 / (0.05 + batch.space_distances.abs())
+    assert float(Distance(1.0, near=0.05)(batch)) == pytest.approx(0.01 * float(weights.mean()))
+    with pytest.raises(InputError, match="near"):
+        Distance(1.0, near=0.0)
+
+
 def test_normals_and_eikonal_see_the_gradient(batch):
     """The gradient is (+-1, +-1, +-1): along the normal, and sqrt(3) long."""
     assert float(Normals(1.0)(batch)) == pytest.approx(math.sqrt(3) - 1)
