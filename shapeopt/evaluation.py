@@ -9,6 +9,9 @@ from torch import Tensor
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.data.triangle_sampling import sample_triangles
 
+DISTANCES = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
+SHARES = ("normal_consistency", "precision", "recall", "f_score")
+
 
 @runtime_checkable
 class TriangulatedSurface(Protocol):
@@ -21,9 +24,13 @@ class TriangulatedSurface(Protocol):
 
 
 def evaluate(
-    surface: TriangulatedSurface, reference: Reference, samples: int = 100_000, seed: int = 0
+    surface: TriangulatedSurface,
+    reference: Reference,
+    samples: int = 100_000,
+    seed: int = 0,
+    threshold: float | None = None,
 ) -> dict[str, float]:
-    """Distances between a surface and a reference, in normalised units.
+    """Distances between a surface and a reference, in normalised units, and other measures.
 
     Both are sampled uniformly in area; the distances from the samples are exact where the
     reference's are.
@@ -33,6 +40,8 @@ def evaluate(
         reference: normalised units, too.
         samples: drawn from each of the two.
         seed: of both draws.
+        threshold: distance within which a point counts as found by the F-score, normalised
+            units; 1 % of the longest side of the reference if None.
 
     Returns:
         distance_to_truth: mean distance from the surface's points to the reference. Large where
@@ -40,23 +49,46 @@ def evaluate(
         distance_from_truth: the other way round. Large where something is missing.
         distance: the mean of these two, the one number to compare by.
         hausdorff: the largest distance of all samples.
+        normal_consistency: mean |n . m| of a sample's normal n and the normal m at the nearest
+            point of the other surface, averaged over both ways; 1 is best. Mescheder et al.,
+            *Occupancy Networks* (CVPR 2019), section 4.
+        precision, recall: share of the surface's samples within the threshold of the reference,
+            and the other way round.
+        f_score: their harmonic mean. Knapitsch et al., *Tanks and Temples* (SIGGRAPH 2017).
 
-        All are infinite if the surface is empty.
+        Of an empty surface all distances are infinite and all else is 0.
     """
     vertices = surface.vertices.detach().cpu().double().numpy()
     triangles = surface.triangles().detach().cpu().long().numpy()
     if not _total_area(vertices, triangles) > 0:
-        names = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
-        return dict.fromkeys(names, float("inf"))
-    on_surface, _ = sample_triangles(vertices, triangles, samples, seed)
-    to_truth = reference.distance(on_surface)
-    from_truth = MeshReference(vertices, triangles).distance(reference.samples(samples, seed))
+        return dict.fromkeys(DISTANCES, float("inf")) | dict.fromkeys(SHARES, 0.0)
+    mesh = MeshReference(vertices, triangles)
+    on_surface, triangle = sample_triangles(vertices, triangles, samples, seed)
+    on_truth = reference.samples(samples, seed)
+    to_truth, normals_of_truth = reference.nearest(on_surface)
+    from_truth, normals_of_surface = mesh.nearest(on_truth)
+    if threshold is None:
+        threshold = 0.01 * float(np.ptp(on_truth, axis=0).max())
+    precision, recall = (float((d <= threshold).mean()) for d in (to_truth, from_truth))
     return {
         "distance": float(to_truth.mean() + from_truth.mean()) / 2,
         "distance_to_truth": float(to_truth.mean()),
         "distance_from_truth": float(from_truth.mean()),
         "hausdorff": float(max(to_truth.max(), from_truth.max())),
+        # The nearest normal to a sample of a surface on that same surface is the sample's own.
+        "normal_consistency": (
+            _consistency(mesh.triangle_normals()[triangle], normals_of_truth)
+            + _consistency(reference.nearest(on_truth)[1], normals_of_surface)
+        )
+        / 2,
+        "precision": precision,
+        "recall": recall,
+        "f_score": 2 * precision * recall / max(precision + recall, 1e-300),
     }
+
+
+def _consistency(one: Float[np.ndarray, "n 3"], two: Float[np.ndarray, "n 3"]) -> float:
+    return float(np.abs((one * two).sum(axis=1)).mean())
 
 
 def _total_area(vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "t 3"]) -> float:

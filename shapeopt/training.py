@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,8 @@ from shapeopt.data import PointCloud
 from shapeopt.data.batches import BatchSource
 from shapeopt.errors import InputError
 from shapeopt.logging import RunLog
-from shapeopt.losses import FaceCount, FitLoss, GeometryLoss
+from shapeopt.losses import FaceCount, FitLoss, GeometryLoss, SurfaceFitLoss
 
-Kind = TypeVar("Kind", FitLoss, GeometryLoss)
 Extractor = Callable[[nn.Module], PolyhedralSurface]
 
 
@@ -56,13 +55,13 @@ class Training:
     """A network in training: what it is trained with, and how far it has come.
 
     In the *fit* phase only the fit losses count. In the *shape* phase the exact surface is
-    extracted in every step, and the geometry losses count too.
+    extracted in every step, and the losses on it count too.
 
     Attributes:
         network: on the device to train on.
         cloud: the normalised point cloud.
         batches: where the points of each step come from.
-        losses: by name; fit losses and geometry losses.
+        losses: by name; on the network, on its surface, or on surface and cloud.
         extract: gives the network's exact surface, differentiable.
         fit, shape: the two phases.
         gradient_clip: largest norm of the gradient of all weights.
@@ -73,7 +72,7 @@ class Training:
     network: nn.Module
     cloud: PointCloud
     batches: BatchSource
-    losses: Mapping[str, FitLoss | GeometryLoss]
+    losses: Mapping[str, FitLoss | GeometryLoss | SurfaceFitLoss]
     extract: Extractor
     fit: Phase
     shape: Phase
@@ -87,8 +86,10 @@ class Training:
     )
 
     def __post_init__(self) -> None:
-        self.fit_losses = _of_kind(FitLoss, self.losses)
-        self.geometry_losses = _of_kind(GeometryLoss, self.losses)
+        losses = self.losses.items()
+        self.fit_losses = {k: v for k, v in losses if isinstance(v, FitLoss)}
+        self.geometry_losses = {k: v for k, v in losses if isinstance(v, GeometryLoss)}
+        self.surface_fit_losses = {k: v for k, v in losses if isinstance(v, SurfaceFitLoss)}
         if not self.fit_losses:
             raise InputError("there is no fit loss; add one, for example loss=[distance]")
         if self.gradient_clip <= 0 or self.checkpoint_every < 1:
@@ -135,6 +136,8 @@ class Training:
         if phase is self.shape:
             surface = self._extract()
             terms |= {name: loss(surface) for name, loss in self.geometry_losses.items()}
+            for name, surface_fit in self.surface_fit_losses.items():
+                terms[name] = surface_fit(surface, batch, self.cloud)
         weighted = [self.losses[name].weight * term.double() for name, term in terms.items()]
         total = torch.stack(weighted).sum()
 
@@ -251,10 +254,6 @@ def surface_scalars(surface: PolyhedralSurface) -> dict[str, float]:
         ),
         "surface/area": float(surface.area()),
     }
-
-
-def _of_kind(kind: type[Kind], losses: Mapping[str, object]) -> dict[str, Kind]:
-    return {name: loss for name, loss in losses.items() if isinstance(loss, kind)}
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -106,6 +106,15 @@ def test_the_same_seed_gives_the_same_mesh(cloud, tmp_path):
     assert torch.equal(surfaces[0].face_vertices, surfaces[1].face_vertices)
 
 
+def test_batches_depend_on_seed_and_step(cloud):
+    sources = [BatchSource(cloud, 5000, 256, [0.01, 0.05], 0.2, seed=seed) for seed in (0, 0, 1)]
+    network = shapeopt.sdf_network(4, 1)
+    first, again, other = (source.batch(network, 7).cloud_points for source in sources)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, sources[0].batch(network, 8).cloud_points)
+
+
 def test_ctrl_c_finishes_the_step_and_saves(cloud, tmp_path):
     job = training(cloud)
     take_step = job._take_step

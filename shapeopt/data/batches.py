@@ -56,7 +56,9 @@ class BatchSource:
 
     def batch(self, network: nn.Module, step: int) -> Batch:
         """The batch of the given step."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + step)
+        # The generator takes 32 bits of its seed: a large odd factor keeps equal steps of
+        # different seeds apart.
+        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + step) % 2**32)
         space = self._draw(len(self.points), generator)
         cloud = self._draw(len(self.cloud_points), generator)
         return Batch(

@@ -28,6 +28,15 @@ class Reference(Protocol):
         """Unsigned distance from each point to the surface."""
         ...
 
+    def nearest(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
+        """The same distances, and the surface's unit normals at its nearest points.
+
+        A normal is zero where there is none, as on a triangle without area.
+        """
+        ...
+
     def samples(self, n: int, seed: int) -> Float[np.ndarray, "n 3"]:
         """Random points on the surface, uniform in area."""
         ...
@@ -46,11 +55,23 @@ class MeshReference:
         self.faces = np.ascontiguousarray(faces, dtype=np.int64)
 
     def distance(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        return self.nearest(points)[0]
+
+    def nearest(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
         import igl
 
         queries = np.ascontiguousarray(points, dtype=np.float64)
-        squared, _, _ = igl.point_mesh_squared_distance(queries, self.vertices, self.faces)
-        return np.sqrt(np.maximum(squared, 0))
+        squared, face, _ = igl.point_mesh_squared_distance(queries, self.vertices, self.faces)
+        return np.sqrt(np.maximum(squared, 0)), self.triangle_normals()[face]
+
+    def triangle_normals(self) -> Float[np.ndarray, "t 3"]:
+        """Unit normals of the triangles; zero for one without area."""
+        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
+        normals = np.cross(b - a, c - a)
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        return normals / np.where(lengths > 0, lengths, 1)
 
     def samples(self, n: int, seed: int) -> Float[np.ndarray, "n 3"]:
         return sample_triangles(self.vertices, self.faces, n, seed)[0]
@@ -81,11 +102,21 @@ class ImplicitReference:
         the query is normal to it. Right to about 1e-6 near the surface; where two places are
         almost equally close the farther one may be found.
         """
+        return self.nearest(points)[0]
+
+    def nearest(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
         queries = torch.from_numpy(points).double() / self.scale + self.center.double()
-        nearest, index = self._start_tree.query(queries.numpy())
-        closest = closest_points(self.sdf, queries, self._start_points[torch.from_numpy(index)])
-        found = (closest - queries).norm(dim=1).numpy()
-        return np.minimum(found, nearest) * self.scale
+        to_start, index = self._start_tree.query(queries.numpy())
+        start = self._start_points[torch.from_numpy(index)]
+        closest = closest_points(self.sdf, queries, start)
+        found = (closest - queries).norm(dim=1)
+        lost = found > torch.from_numpy(to_start)
+        found = torch.where(lost, torch.from_numpy(to_start), found)
+        _, gradients = value_and_gradient(self.sdf, torch.where(lost[:, None], start, closest))
+        normals = torch.nn.functional.normalize(gradients, dim=1)
+        return found.numpy() * self.scale, normals.numpy()
 
     def samples(self, n: int, seed: int) -> Float[np.ndarray, "n 3"]:
         own = sample_implicit(self.sdf, n, seed)
@@ -118,11 +149,17 @@ class CloudReference:
         self.normals = normals.astype(np.float64)
 
     def distance(self, points: Float[np.ndarray, "q 3"]) -> Float[np.ndarray, " q"]:
+        return self.nearest(points)[0]
+
+    def nearest(
+        self, points: Float[np.ndarray, "q 3"]
+    ) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "q 3"]]:
         _, index = self._tree.query(points)
         offset = points - self.points[index]
         height = (offset * self.normals[index]).sum(axis=1)
         lateral = np.sqrt(np.maximum((offset**2).sum(axis=1) - height**2, 0))
-        return np.hypot(height, np.maximum(lateral - self._radii[index], 0))
+        distance = np.hypot(height, np.maximum(lateral - self._radii[index], 0))
+        return distance, self.normals[index]
 
     def samples(self, n: int, seed: int) -> Float[np.ndarray, "n 3"]:
         rng = np.random.default_rng(seed)

@@ -1,26 +1,47 @@
 """What training minimises: fit losses on a batch, geometry losses on the exact surface."""
 
-from shapeopt.losses.base import FitLoss, GeometryLoss
+from shapeopt.losses.area import Area
+from shapeopt.losses.balance import Balance
+from shapeopt.losses.base import FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.losses.batch import Batch
+from shapeopt.losses.centroid import Centroid
+from shapeopt.losses.compactness import Compactness
 from shapeopt.losses.distance import Distance
 from shapeopt.losses.edge_length import EdgeLength
 from shapeopt.losses.eikonal import Eikonal
 from shapeopt.losses.face_count import FaceCount
+from shapeopt.losses.inertia import Inertia
+from shapeopt.losses.normal_variation import NormalVariation
 from shapeopt.losses.normals import Normals
 from shapeopt.losses.off_surface import OffSurface
 from shapeopt.losses.on_surface import OnSurface
+from shapeopt.losses.roundness import Roundness
+from shapeopt.losses.short_edges import ShortEdges
 from shapeopt.losses.smoothness import Smoothness
+from shapeopt.losses.surface_distance import SurfaceDistance
+from shapeopt.losses.volume import Volume
 
 __all__ = [
+    "Area",
+    "Balance",
     "Batch",
+    "Centroid",
+    "Compactness",
     "Distance",
     "EdgeLength",
     "Eikonal",
     "FaceCount",
     "FitLoss",
     "GeometryLoss",
+    "Inertia",
+    "NormalVariation",
     "Normals",
     "OffSurface",
     "OnSurface",
+    "Roundness",
+    "ShortEdges",
     "Smoothness",
+    "SurfaceDistance",
+    "SurfaceFitLoss",
+    "Volume",
 ]
