@@ -2,6 +2,7 @@
 
 from shapeopt.complex.extract import PolyhedralComplex, extract_complex, extract_surface
 from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.complex.warm_start import SurfaceTracer
 from shapeopt.complex.zero_set import EmptySurfaceError
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.networks import sdf_network
@@ -12,6 +13,7 @@ __all__ = [
     "InputError",
     "PolyhedralComplex",
     "PolyhedralSurface",
+    "SurfaceTracer",
     "extract_complex",
     "extract_surface",
     "sdf_network",

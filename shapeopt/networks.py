@@ -18,9 +18,7 @@ class AffineLayer(NamedTuple):
     bias: Float[Tensor, "out"]
 
 
-def sdf_network(
-    width: int, depth: int, input_dim: int = 3, radius: float = 0.3
-) -> nn.Sequential:
+def sdf_network(width: int, depth: int, input_dim: int = 3, radius: float = 0.3) -> nn.Sequential:
     """ReLU MLP that starts as the signed distance to a sphere: negative inside.
 
     The geometric initialisation of Atzmon & Lipman, *SAL* (CVPR 2020), Theorem 1, has hidden

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import torch
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
-from shapeopt.complex.signs import with_plus
-from shapeopt.complex.subdivision import Skeleton
+from shapeopt.complex.signs import Constraints, unpack, with_plus
+from shapeopt.complex.skeleton import Skeleton
 from shapeopt.errors import InputError
+from shapeopt.networks import AffineLayer
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Cells:
     """
 
     keys: Int64[Tensor, "n"]
-    zeros: Int[Tensor, "n d-k"]
+    zeros: Int[Tensor, "n d_minus_k"]
     signs: Int32[Tensor, "n words"]
-    edge_offsets: Int64[Tensor, "n+1"]
+    edge_offsets: Int64[Tensor, "n_plus_1"]
     edges: Int64[Tensor, "m"]
 
     def __len__(self) -> int:
@@ -110,14 +111,68 @@ def collect_cells(
     return Cells(keys, zeros, signs, offsets, cell_edges)
 
 
+def cell_vertices(
+    cells: Cells, skeleton: Skeleton
+) -> tuple[Int64[Tensor, "n_plus_1"], Int64[Tensor, "m"]]:
+    """Vertices of each cell: cell i has ``vertices[offsets[i]:offsets[i + 1]]``, in order."""
+    count = len(skeleton.vertices)
+    ends = skeleton.edges[cells.edges].long()
+    pairs = torch.unique(cells.edge_cells()[:, None] * count + ends)
+    sizes = torch.bincount(pairs // count, minlength=len(cells))
+    return torch.nn.functional.pad(sizes.cumsum(0), (1, 0)), pairs % count
+
+
+def incidence(skeleton: Skeleton, dimension: int) -> Int64[Tensor, "m 2"]:
+    """Pairs (i, j) of a k-cell i in a (k + 1)-cell j, sorted by j; k is the given dimension.
+
+    Raises:
+        InputError: if there are no cells of dimension k or k + 1.
+    """
+    if not 0 <= dimension < skeleton.constraints.dimension:
+        raise InputError(
+            f"incidence({dimension}) is between cells of dimension {dimension} and "
+            f"{dimension + 1}, and there are none in {skeleton.constraints.dimension} dimensions"
+        )
+    if dimension == 0:
+        edge = torch.arange(len(skeleton.edges), device=skeleton.edges.device)
+        return torch.stack([skeleton.edges.long().flatten(), edge.repeat_interleave(2)], dim=1)
+    above = collect_cells(skeleton, dimension + 1)
+    if dimension == 1:
+        return torch.stack([above.edges, above.edge_cells()], dim=1)
+    below = collect_cells(skeleton, dimension)
+    # Turning one zero of a cell into + or - gives the cells that it bounds.
+    constraints, keys = skeleton.constraints, skeleton.keys
+    zeros = below.zeros.long()
+    without = below.keys[:, None] - keys.zero[zeros]
+    sides = torch.stack([without, without + keys.plus[zeros]])
+    exists = torch.stack([zeros < constraints.num_neurons, torch.ones_like(zeros).bool()])
+    _, cell, _ = torch.nonzero(exists, as_tuple=True)
+    pairs = torch.stack([cell, torch.searchsorted(above.keys, sides[exists])], dim=1)
+    return pairs[torch.argsort(pairs[:, 1], stable=True)]
+
+
+def region_maps(
+    layers: Sequence[AffineLayer], constraints: Constraints, signs: Int32[Tensor, "r words"]
+) -> tuple[Float[Tensor, "r out d"], Float[Tensor, "r out"]]:
+    """Weights and bias of the network in regions with the given packed + signs, with graph."""
+    first = layers[0]
+    weight = first.weight.expand(len(signs), -1, -1)
+    bias = first.bias.expand(len(signs), -1)
+    for index, layer in enumerate(layers[1:]):
+        active = unpack(signs[:, constraints.words(index)], constraints.widths[index])
+        weight = layer.weight @ (weight * active[:, :, None])
+        bias = torch.addmm(layer.bias, bias * active, layer.weight.T)
+    return weight, bias
+
+
 @dataclass(frozen=True)
 class _Incidences:
     """Pairs of an edge and a cell at it. ``plus`` pads with a box plane, whose + means nothing."""
 
     keys: Int64[Tensor, "n"]
     edges: Int64[Tensor, "n"]
-    zeros: Int[Tensor, "n d-k"]
-    plus: Int[Tensor, "n k-1"]
+    zeros: Int[Tensor, "n d_minus_k"]
+    plus: Int[Tensor, "n k_minus_1"]
 
 
 def _incidences(

@@ -12,10 +12,10 @@ theorem, the exact gradient dx/dw = -M^-1 dF/dw, for one forward pass over the v
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
-from shapeopt.complex.signs import Constraints, unpack
+from shapeopt.complex.signs import WORD_BITS, Constraints
 from shapeopt.complex.subdivision import Box
 from shapeopt.networks import AffineLayer
 
@@ -27,6 +27,7 @@ def differentiable_vertices(
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
     signs: Int32[Tensor, "v words"],
+    rows: Float[Tensor, "v d d"] | None = None,
 ) -> Float[Tensor, "v d"]:
     """The vertices with their gradient to the layers' weights and biases.
 
@@ -35,12 +36,15 @@ def differentiable_vertices(
         vertices: extracted positions, treated as constants.
         zeros: the d constraints that are 0 at each vertex.
         signs: packed + signs of each vertex.
+        rows: gradients of the active constraints with respect to the position, if known.
 
     A vertex whose equations are singular to working precision (crossing folds that are parallel
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
     differentiable function of the weights.
     """
-    residual, rows = _active_equations(layers, box, constraints, vertices, zeros, signs)
+    residual = _residuals(layers, box, constraints, vertices, zeros, signs)
+    if rows is None:
+        rows = _active_gradients(layers, constraints, zeros, signs)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -71,66 +75,108 @@ def affine_gradients(
 def _active(
     signs: Int32[Tensor, "n words"], constraints: Constraints, layer: int, dtype: torch.dtype
 ) -> Float[Tensor, "n width"]:
-    return unpack(signs[:, constraints.words(layer)], constraints.widths[layer]).to(dtype)
+    """1 for each + neuron of the layer, and 0 for the others."""
+    octets = torch.arange(256, dtype=torch.uint8, device=signs.device)
+    bits = ((octets[:, None] >> octets[:8]) & 1).to(dtype)
+    words = signs[:, constraints.words(layer)].contiguous()
+    active = bits.index_select(0, words.view(torch.uint8).flatten().int())
+    return active.view(len(signs), WORD_BITS * words.shape[1])[:, : constraints.widths[layer]]
 
 
-def _active_equations(
+def _residuals(
     layers: Sequence[AffineLayer],
     box: Box,
     constraints: Constraints,
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
     signs: Int32[Tensor, "v words"],
-) -> tuple[Float[Tensor, "v d"], Float[Tensor, "v d d"]]:
-    """Values of the active constraints at the vertices (with graph), and their gradients (without).
+) -> Float[Tensor, "v d"]:
+    """Values of the active constraints at the vertices, with graph.
 
     A neuron that is 0 may take either branch: the equation n = 0 makes both the same.
     """
     zeros = zeros.long()
-    residual = torch.zeros_like(vertices)
-    rows = vertices.new_zeros(*zeros.shape, box.dimension)
+    residual = _box_distances(box, constraints, vertices, zeros)
     values = vertices
-    jacobian = torch.eye(box.dimension, dtype=vertices.dtype, device=vertices.device)
-    jacobian = jacobian.expand(len(vertices), -1, -1)  # [v, d, width]: d values / d x
     for index, layer in enumerate(layers):
         values = torch.addmm(layer.bias, values, layer.weight.T)
-        jacobian = jacobian @ layer.weight.detach().T
-        column = zeros - constraints.first_neuron(index)
-        here = (column >= 0) & (column < constraints.widths[index])
-        column = column.clamp(0, constraints.widths[index] - 1)
+        here, column = _columns(constraints, index, zeros)
         residual = residual + torch.where(here, values.gather(1, column), 0)
-        picked = jacobian.gather(2, column[:, None, :].expand(-1, box.dimension, -1))
+        if index + 1 < len(layers):
+            values = values * _active(signs, constraints, index, vertices.dtype)
+    return residual
+
+
+@torch.no_grad()
+def _active_gradients(
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    zeros: Int[Tensor, "v d"],
+    signs: Int32[Tensor, "v words"],
+) -> Float[Tensor, "v d d"]:
+    """Gradients of the active constraints with respect to the position, one per row."""
+    zeros = zeros.long()
+    d = constraints.dimension
+    axes = torch.eye(d, dtype=layers[0].weight.dtype, device=zeros.device)
+    plane = (zeros - constraints.num_neurons).clamp(min=0)
+    on_plane = zeros >= constraints.num_neurons
+    rows = torch.where(on_plane[:, :, None], axes[plane // 2], 0)
+    jacobian = axes.expand(len(zeros), -1, -1)  # [v, d, width]: d values / d x
+    for index, layer in enumerate(layers):
+        jacobian = jacobian @ layer.weight.T
+        here, column = _columns(constraints, index, zeros)
+        picked = jacobian.gather(2, column[:, None, :].expand(-1, d, -1))
         rows = rows + torch.where(here[:, :, None], picked.transpose(1, 2), 0)
         if index + 1 < len(layers):
-            active = _active(signs, constraints, index, vertices.dtype)
-            values = values * active
+            active = _active(signs, constraints, index, jacobian.dtype)
             jacobian = jacobian * active[:, None, :]
-    return _with_box_planes(residual, rows, box, constraints, vertices, zeros)
+    return rows
 
 
-def _with_box_planes(
-    residual: Tensor,
-    rows: Tensor,
-    box: Box,
-    constraints: Constraints,
-    vertices: Tensor,
-    zeros: Tensor,
-) -> tuple[Tensor, Tensor]:
+def _columns(
+    constraints: Constraints, layer: int, zeros: Int64[Tensor, "v d"]
+) -> tuple[Bool[Tensor, "v d"], Int64[Tensor, "v d"]]:
+    """Which of the zeros are neurons of the layer, and which of its neurons they are."""
+    column = zeros - constraints.first_neuron(layer)
+    width = constraints.widths[layer]
+    return (column >= 0) & (column < width), column.clamp(0, width - 1)
+
+
+def _box_distances(
+    box: Box, constraints: Constraints, vertices: Float[Tensor, "v d"], zeros: Int64[Tensor, "v d"]
+) -> Float[Tensor, "v d"]:
+    """Distance to each active box plane along its axis, and 0 for the neurons."""
     plane = zeros - constraints.num_neurons
-    on_plane = plane >= 0
     axis = plane.clamp(min=0) // 2
     position = torch.where(plane % 2 == 0, box.lower[axis], box.upper[axis])
-    distance = vertices.gather(1, axis) - position
-    unit = torch.eye(box.dimension, dtype=rows.dtype, device=rows.device)[axis]
-    residual = residual + torch.where(on_plane, distance, 0)
-    return residual, torch.where(on_plane[:, :, None], unit, rows)
+    return torch.where(plane >= 0, vertices.gather(1, axis) - position, 0)
 
 
 def _invert(
     rows: Float[Tensor, "v d d"],
-) -> tuple[Float[Tensor, "v d d"], Tensor]:
+) -> tuple[Float[Tensor, "v d d"], Bool[Tensor, "v"]]:
     """Inverses of matrices of unit rows, and which of them are regular to working precision."""
-    inverse, _ = torch.linalg.inv_ex(rows)
+    inverse = inverse_of(rows)
     size = inverse.abs().amax(dim=(1, 2))
     is_regular = size < torch.finfo(rows.dtype).eps ** -0.75
     return torch.where(is_regular[:, None, None], inverse, 0), is_regular
+
+
+def inverse_of(rows: Float[Tensor, "v d d"]) -> Float[Tensor, "v d d"]:
+    """Inverses, with infinite or NaN entries for singular matrices; small ones by the adjugate."""
+    if rows.shape[1] == 2:
+        (a, b), (c, d) = rows[:, 0].unbind(1), rows[:, 1].unbind(1)
+        adjugate = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2)
+        return adjugate / (a * d - b * c)[:, None, None]
+    if rows.shape[1] == 3:
+        one, two, three = rows.unbind(1)
+        cross = torch.stack(
+            [
+                torch.linalg.cross(two, three, dim=1),
+                torch.linalg.cross(three, one, dim=1),
+                torch.linalg.cross(one, two, dim=1),
+            ],
+            dim=2,
+        )
+        return cross / (one * cross[:, :, 0]).sum(dim=1)[:, None, None]
+    return torch.linalg.inv_ex(rows)[0]

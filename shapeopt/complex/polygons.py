@@ -7,7 +7,9 @@ from torch import Tensor
 from shapeopt.errors import ExtractionError
 
 
-def order_corners(ends: Int64[Tensor, "m 2"], offsets: Int64[Tensor, "f+1"]) -> Int64[Tensor, "m"]:
+def order_corners(
+    ends: Int64[Tensor, "m 2"], offsets: Int64[Tensor, "f_plus_1"]
+) -> Int64[Tensor, "m"]:
     """Corners of each polygon in cyclic order, either way round.
 
     Args:
@@ -41,7 +43,7 @@ def order_corners(ends: Int64[Tensor, "m 2"], offsets: Int64[Tensor, "f+1"]) -> 
 def orient(
     vertices: Float[Tensor, "v 3"],
     corners: Int64[Tensor, "m"],
-    offsets: Int64[Tensor, "f+1"],
+    offsets: Int64[Tensor, "f_plus_1"],
     normals: Float[Tensor, "f 3"],
     edge_faces: Int64[Tensor, "e 2"],
     edges: Int64[Tensor, "e 2"],
@@ -72,7 +74,7 @@ def orient(
 
 
 def vector_areas(
-    vertices: Float[Tensor, "v 3"], corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f+1"]
+    vertices: Float[Tensor, "v 3"], corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
 ) -> Float[Tensor, "f 3"]:
     """Half the sum of cross products of consecutive corners: area times unit normal.
 
@@ -85,14 +87,16 @@ def vector_areas(
     return vertices.new_zeros(len(sizes), 3).index_add(0, polygon, cross) / 2
 
 
-def next_corner(offsets: Int64[Tensor, "f+1"]) -> Int64[Tensor, "m"]:
+def next_corner(offsets: Int64[Tensor, "f_plus_1"]) -> Int64[Tensor, "m"]:
     """Position of the following corner of the same polygon."""
     following = torch.arange(1, int(offsets[-1]) + 1, device=offsets.device)
     following[offsets[1:] - 1] = offsets[:-1]
     return following
 
 
-def _reversed(corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f+1"]) -> Int64[Tensor, "m"]:
+def _reversed(
+    corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
+) -> Int64[Tensor, "m"]:
     polygon = torch.arange(len(offsets) - 1, device=corners.device)
     polygon = polygon.repeat_interleave(offsets.diff())
     position = torch.arange(len(corners), device=corners.device)
@@ -101,7 +105,7 @@ def _reversed(corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f+1"]) -> Int
 
 def _runs_along(
     corners: Int64[Tensor, "m"],
-    offsets: Int64[Tensor, "f+1"],
+    offsets: Int64[Tensor, "f_plus_1"],
     edge_faces: Int64[Tensor, "e 2"],
     edges: Int64[Tensor, "e 2"],
 ) -> Bool[Tensor, "e 2"]:

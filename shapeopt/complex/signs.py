@@ -105,7 +105,7 @@ def with_plus(
 
 def sign_vectors(
     packed: Int32[Tensor, "n words"], zeros: Int[Tensor, "n k"], constraints: Constraints
-) -> Int[Tensor, "n constraints"]:
+) -> Int[Tensor, "n all_constraints"]:
     """Readable sign-vectors, int8 of -1, 0, +1: neurons layer by layer, then the box planes."""
     layers = [
         unpack(packed[:, constraints.words(i)], width) for i, width in enumerate(constraints.widths)
@@ -128,7 +128,7 @@ class ZobristKeys:
         # A + at a box plane is the rule inside the box and adds nothing.
         numbers[0, constraints.num_neurons :] = 0
         self.plus, self.zero = numbers.to(device)
-        self._tables = [self._byte_tables(constraints, i) for i in range(len(constraints.widths))]
+        self.tables = [self._byte_tables(constraints, i) for i in range(len(constraints.widths))]
 
     def _byte_tables(self, constraints: Constraints, layer: int) -> Int64[Tensor, "bytes 256"]:
         """For each byte of the layer's words: the key of each of its 256 bit patterns."""
@@ -143,7 +143,7 @@ class ZobristKeys:
 
     def of_words(self, words: Int32[Tensor, "n words"], layer: int) -> Int64[Tensor, "n"]:
         """The part of the key that the layer's + signs make."""
-        table = self._tables[layer]
+        table = self.tables[layer]
         key = torch.zeros(len(words), dtype=torch.int64, device=words.device)
         for byte, row in enumerate(table):
             word, shift = divmod(byte * 8, WORD_BITS)

@@ -24,62 +24,25 @@ A vertex's sign is decided once and an edge is cut once by a neuron, so the comb
 of a consistent complex even in float32; only positions carry rounding.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int, Int32, Int64
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
-from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
+from shapeopt.complex import pruning
+from shapeopt.complex.memory import Budget
+from shapeopt.complex.signs import WORD_BITS, Constraints, pack
+from shapeopt.complex.skeleton import Box, Skeleton, box_skeleton
 from shapeopt.errors import ExtractionError
 from shapeopt.networks import AffineLayer
 
+if TYPE_CHECKING:
+    from shapeopt.complex.subdivision_cpu import CpuSubdivision
+
 ROUNDING_ULPS = 16
 """Values below this many ulps of the neuron's largest value are rounding, and count as +."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """An axis-aligned box: ``lower`` and ``upper`` corner, ``[d]`` each."""
-
-    lower: Float[Tensor, "d"]
-    upper: Float[Tensor, "d"]
-
-    @property
-    def dimension(self) -> int:
-        """Dimension of the space the box lies in."""
-        return len(self.lower)
-
-
-@dataclass(frozen=True)
-class Skeleton:
-    """Vertices and edges of a complex, with their sign-vectors.
-
-    Attributes:
-        constraints: what the indices in the zeros mean.
-        vertices: positions.
-        vertex_zeros: the d constraints that are 0 at each vertex, in no order.
-        vertex_signs: packed + signs of each vertex.
-        edges: the two end vertices.
-        edge_zeros: the d - 1 constraints that are 0 on each edge.
-        edge_keys: cell key of each edge.
-        keys: the random numbers the keys are made of.
-    """
-
-    constraints: Constraints
-    vertices: Float[Tensor, "v d"]
-    vertex_zeros: Int[Tensor, "v d"]
-    vertex_signs: Int32[Tensor, "v words"]
-    edges: Int32[Tensor, "e 2"]
-    edge_zeros: Int[Tensor, "e d-1"]
-    edge_keys: Int64[Tensor, "e"]
-    keys: ZobristKeys
-
-    def edge_signs(self, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
-        """Packed + signs of the given edges: a neuron is + on an edge if it is + at an end."""
-        u, v = self.edges[edges].unbind(1)
-        return self.vertex_signs[u] | self.vertex_signs[v]
 
 
 class _Rows:
@@ -93,6 +56,10 @@ class _Rows:
     def data(self) -> Tensor:
         return self._buffer[: self.size]
 
+    @property
+    def row_bytes(self) -> int:
+        return self._buffer[:1].numel() * self._buffer.element_size()
+
     def append(self, rows: Tensor) -> None:
         new_size = self.size + len(rows)
         if new_size > len(self._buffer):
@@ -102,78 +69,144 @@ class _Rows:
         self._buffer[self.size : new_size] = rows
         self.size = new_size
 
+    def keep(self, chosen: Bool[Tensor, "n"]) -> None:
+        """Drops the other rows and moves the chosen ones together."""
+        kept = self.data[chosen]
+        self.size = len(kept)
+        self.data.copy_(kept)
 
-@torch.no_grad()
-def subdivide(layers: Sequence[AffineLayer], box: Box) -> Skeleton:
+
+Progress = Callable[[int, int, int], None]
+"""Called after each neuron with its layer, its place in the layer, and the vertices so far."""
+
+
+def subdivide(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    *,
+    surface_only: bool = False,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Skeleton:
     """Subdivides the box by every neuron of the network, the outputs included.
+
+    On the CPU a compiled version of the same algorithm runs (``subdivision_cpu.py``).
 
     Args:
         layers: affine layers, ReLU between them, of the dtype and on the device to compute with.
         box: the domain, of the same dtype and device.
+        surface_only: leave out regions proven free of zeros of the (one) output as early as that
+            pays. The result has all cells of the zero set, and some others.
+        max_bytes: memory to hold at most; most of what the device has free if None.
+        progress: called after each neuron.
 
     Returns:
-        The skeleton of the complex, on the same device and with positions in the same dtype.
+        The skeleton of the complex, on the same device and with positions in the same dtype. If
+        there is provably no zero, that of the layers so far.
 
     Raises:
-        ExtractionError: if a cut face does not have exactly two cut edges, which would take two
-            equal 64-bit keys.
+        ExtractionError: if more memory would be needed; or if a cut face does not have exactly
+            two cut edges, which would take two equal 64-bit keys.
     """
+    if box.lower.device.type != "cpu":
+        return run_subdivision(TorchSubdivision, layers, box, surface_only, max_bytes, progress)
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.complex.subdivision_cpu import CpuSubdivision
+
+    return run_subdivision(CpuSubdivision, layers, box, surface_only, max_bytes, progress)
+
+
+@torch.no_grad()
+def run_subdivision(
+    subdivision: "type[TorchSubdivision] | type[CpuSubdivision]",
+    layers: Sequence[AffineLayer],
+    box: Box,
+    surface_only: bool = False,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Skeleton:
+    """:func:`subdivide` with the given implementation."""
     constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
-    state = _Subdivision(constraints, box)
-    activations = state.positions.data
+    state = subdivision(constraints, box, Budget(max_bytes, box.lower.device))
     for index, layer in enumerate(layers):
-        values = torch.addmm(layer.bias, activations, layer.weight.T)
-        state.cut_by_layer(index, values)
-        activations = state.values.data.relu_()
+        hidden_left = len(layers) - 1 - index
+        if surface_only and index and pruning.is_worthwhile(state.sizes[0], hidden_left):
+            near = pruning.edges_near_zero_set(layers, index, state.skeleton())
+            if not bool(near.any()):
+                break
+            state.keep(near)
+        state.evaluate(layer, is_first=index == 0)
+        state.cut_by_layer(index, progress)
     return state.finish()
 
 
-class _Subdivision:
+def rounding_threshold(largest: Float[Tensor, "width"]) -> Float[Tensor, "width"]:
+    """Values above minus this count as +, given each neuron's largest absolute value."""
+    return ROUNDING_ULPS * torch.finfo(largest.dtype).eps * largest
+
+
+def inconsistent(layer: int) -> ExtractionError:
+    """The error for a cut face that does not have exactly two cut edges."""
+    return ExtractionError(
+        f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: "
+        "two cells share a 64-bit key; please report the network"
+    )
+
+
+class TorchSubdivision:
     """The growing skeleton, and the cutting of it by one layer after the other.
 
     ``edge_base`` is an edge's key without the + signs of the layer at work: those are added from
     the packed words where they are needed, so that an edge that nothing cuts costs nothing.
     """
 
-    def __init__(self, constraints: Constraints, box: Box):
-        d = constraints.dimension
-        device = box.lower.device
+    def __init__(self, constraints: Constraints, box: Box, budget: Budget):
+        start = box_skeleton(constraints, box)
         self.constraints = constraints
-        self.keys = ZobristKeys(constraints, device)
-        index_dtype = constraints.index_dtype
+        self.budget = budget
+        self.keys = start.keys
+        self.positions = _Rows(start.vertices)
+        self.vertex_zeros = _Rows(start.vertex_zeros)
+        self.signs = _Rows(start.vertex_signs)
+        self.edges = _Rows(start.edges)
+        self.edge_zeros = _Rows(start.edge_zeros)
+        self.edge_base = _Rows(start.edge_keys)
+        self.values = _Rows(start.vertices)
+        self.consistent = torch.ones((), dtype=torch.bool, device=box.lower.device)
+        self.is_partial = False
 
-        corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * d).view(2**d, d)
-        planes = constraints.num_neurons + 2 * torch.arange(d) + corners
-        # Corners are numbered in binary, axis 0 first: an edge along an axis joins the corner
-        # that has a 0 there to the one that differs in that bit alone.
-        ends, zeros = [], []
-        for axis in range(d):
-            start = torch.nonzero(corners[:, axis] == 0).flatten()
-            ends.append(torch.stack([start, start + 2 ** (d - 1 - axis)], dim=1))
-            zeros.append(planes[start][:, torch.arange(d) != axis])
-        edge_zeros = torch.cat(zeros).to(device)
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Number of vertices and edges."""
+        return self.positions.size, self.edges.size
 
-        positions = torch.where(corners.to(device) == 1, box.upper, box.lower)
-        self.positions = _Rows(positions)
-        self.vertex_zeros = _Rows(planes.to(device, index_dtype))
-        no_signs = torch.zeros(2**d, constraints.num_words, dtype=torch.int32, device=device)
-        self.signs = _Rows(no_signs)
-        self.edges = _Rows(torch.cat(ends).to(device, torch.int32))
-        self.edge_zeros = _Rows(edge_zeros.to(index_dtype))
-        self.edge_base = _Rows(self.keys.zero[edge_zeros].sum(dim=1))
-        self.values = _Rows(positions)
-        self.consistent = torch.ones((), dtype=torch.bool, device=device)
+    def keep(self, edges: Bool[Tensor, "e"]) -> None:
+        """Drops the other edges, and every vertex without one."""
+        ends = self.edges.data.long()
+        vertices = torch.zeros(self.positions.size, dtype=torch.bool, device=edges.device)
+        vertices[ends[edges]] = True
+        self.edges.data.copy_((vertices.cumsum(0) - 1)[ends])
+        for rows in (self.positions, self.vertex_zeros, self.signs, self.values):
+            rows.keep(vertices)
+        for rows in (self.edges, self.edge_zeros, self.edge_base):
+            rows.keep(edges)
+        self.is_partial = True
 
-    def cut_by_layer(self, layer: int, values: Float[Tensor, "v width"]) -> None:
-        """Cuts every edge by every neuron of the layer, given its values at all vertices."""
+    def evaluate(self, layer: AffineLayer, is_first: bool) -> None:
+        """Puts the layer's values at all vertices in the place of the previous layer's."""
+        inputs = self.values.data if is_first else self.values.data.relu_()
+        values = torch.addmm(layer.bias, inputs, layer.weight.T)
+        self.values = _Rows(values)
+        self.threshold = rounding_threshold(values.abs().amax(dim=0))
+
+    def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
+        """Cuts every edge by every neuron of the layer whose values were evaluated."""
         self.layer = layer
         self.first = self.constraints.first_neuron(layer)
         self.columns = self.constraints.words(layer)
-        self.values = _Rows(values)
-        self.threshold = ROUNDING_ULPS * torch.finfo(values.dtype).eps * values.abs().amax(dim=0)
-        self.signs.data[:, self.columns] = pack(values >= -self.threshold)
+        self.signs.data[:, self.columns] = pack(self.values.data >= -self.threshold)
 
-        width = values.shape[1]
+        width = self.constraints.widths[layer]
         self.queues: list[list[Tensor]] = [[] for _ in range(width)]
         u, v = self.edges.data.unbind(1)
         words = self.signs.data[:, self.columns]
@@ -185,18 +218,17 @@ class _Subdivision:
                 edges = torch.cat(self.queues[neuron])
                 self.queues[neuron].clear()
                 self._cut(neuron, edges)
+            if progress is not None:
+                progress(layer, neuron, self.positions.size)
 
         if not bool(self.consistent):
-            raise ExtractionError(
-                f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: "
-                "two cells share a 64-bit key; please report the network"
-            )
+            raise inconsistent(layer)
         u, v = self.edges.data.unbind(1)
         words = self.signs.data[:, self.columns]
         self.edge_base.data.add_(self.keys.of_words(words[u] | words[v], layer))
 
-    def finish(self) -> Skeleton:
-        """The finished skeleton. All layers are done, so the bases are the keys."""
+    def skeleton(self) -> Skeleton:
+        """The skeleton between two layers, when the bases are the keys."""
         return Skeleton(
             self.constraints,
             self.positions.data,
@@ -207,6 +239,10 @@ class _Subdivision:
             self.edge_base.data,
             self.keys,
         )
+
+    def finish(self) -> Skeleton:
+        """The finished skeleton."""
+        return self.skeleton()
 
     def _enqueue(self, edges: Tensor, cuts: Int32[Tensor, "n words"]) -> None:
         """Queues each edge at the first neuron among its ``cuts``; edges without one are done."""
@@ -220,6 +256,7 @@ class _Subdivision:
 
     def _cut(self, neuron: int, edges: Int64[Tensor, "n"]) -> None:
         """Cuts the edges by the neuron and joins the new vertices across the cut faces."""
+        self._check_budget(neuron, len(edges))
         ends = self.edges.data[edges]
         zeros = self.edge_zeros.data[edges]
         base = self.edge_base.data[edges]
@@ -239,8 +276,18 @@ class _Subdivision:
         touched = torch.cat([edges, second_half, joined])
         self._enqueue(touched, self._cuts_after(neuron, touched))
 
+    def _check_budget(self, neuron: int, count: int) -> None:
+        """Counts what cutting ``count`` edges can lead to; growing holds rows twice for a while."""
+        vertices, edges = self.sizes
+        of_vertex = (self.positions, self.vertex_zeros, self.signs, self.values)
+        of_edge = (self.edges, self.edge_zeros, self.edge_base)
+        needed = 2 * (vertices + count) * sum(rows.row_bytes for rows in of_vertex)
+        new_edges = count * self.constraints.dimension
+        needed += 2 * (edges + new_edges) * sum(rows.row_bytes for rows in of_edge)
+        self.budget.check(needed, self.layer, neuron, vertices, edges)
+
     def _add_vertices(
-        self, neuron: int, ends: Int32[Tensor, "n 2"], zeros: Int[Tensor, "n d-1"]
+        self, neuron: int, ends: Int32[Tensor, "n 2"], zeros: Int[Tensor, "n d_minus_1"]
     ) -> Int32[Tensor, "n words"]:
         """Appends the vertex where the neuron is 0 on each edge; returns the edges' + signs."""
         u, v = ends.unbind(1)
@@ -272,7 +319,7 @@ class _Subdivision:
         self,
         neuron: int,
         new: Int32[Tensor, "n"],
-        zeros: Int[Tensor, "n d-1"],
+        zeros: Int[Tensor, "n d_minus_1"],
         base: Int64[Tensor, "n"],
         edge_signs: Int32[Tensor, "n words"],
     ) -> Int64[Tensor, "m"]:
@@ -296,13 +343,11 @@ class _Subdivision:
         face = torch.nonzero(inside.flatten()).flatten()
         face_key, order = torch.sort(face_key.flatten()[face])
         face = face[order]
-        if len(face) % 2:
+        first = torch.nonzero(face_key[:-1] == face_key[1:]).flatten()
+        self.consistent &= (first.diff() > 1).all()  # no key comes a third time
+        if not self.is_partial and 2 * len(first) != len(face):
             self.consistent.fill_(False)
-            face, face_key = face[:-1], face_key[:-1]
-        pairs = face.view(-1, 2)
-        self.consistent &= (face_key[0::2] == face_key[1::2]).all()
-        self.consistent &= (face_key[1:-1:2] != face_key[2::2]).all()
-
+        pairs = torch.stack([face[first], face[first + 1]], dim=1)
         one = pairs[:, 0]
         edge, zero = one // num_zeros % count, one % num_zeros
         kept = torch.arange(num_zeros, device=zeros.device).expand(len(edge), -1)

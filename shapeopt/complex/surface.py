@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.polygons import next_corner, vector_areas
@@ -32,7 +32,7 @@ class SurfaceSigns:
     constraints: Constraints
     vertex_zeros: Int[Tensor, "v d"]
     vertex_signs: Int32[Tensor, "v words"]
-    edge_zeros: Int[Tensor, "e d-1"]
+    edge_zeros: Int[Tensor, "e d_minus_1"]
     face_signs: Int32[Tensor, "f words"]
     vertex_keys: Int64[Tensor, "v"]
 
@@ -63,7 +63,7 @@ class PolyhedralSurface:
     vertices: Float[Tensor, "v d"]
     edges: Int64[Tensor, "e 2"]
     edge_faces: Int64[Tensor, "e 2"]
-    face_offsets: Int64[Tensor, "f+1"]
+    face_offsets: Int64[Tensor, "f_plus_1"]
     face_vertices: Int64[Tensor, "m"]
     face_normals: Float[Tensor, "f d"]
     signs: SurfaceSigns | None = None
@@ -220,7 +220,7 @@ def pair_faces(
     counts = torch.bincount(edge, minlength=num_edges)
     if len(counts) and int(counts.max()) > 2:
         raise InputError("an edge has more than two polygons: the mesh is not a surface")
-    is_second: Bool[Tensor, "m"] = torch.zeros_like(edge, dtype=torch.bool)
+    is_second = torch.zeros_like(edge, dtype=torch.bool)
     is_second[1:] = edge[1:] == edge[:-1]
     faces = edge.new_full((num_edges, 2), -1)
     faces[edge, is_second.long()] = face_of[order]

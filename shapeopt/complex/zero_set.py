@@ -118,16 +118,22 @@ def _outward_normals(
 def _empty_surface(
     layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton
 ) -> EmptySurfaceError:
-    """The error for a network without zeros, with the range of f: its extremes are at vertices."""
-    values = skeleton.vertices
+    """The error for a network without zeros, with the range of f: its extremes are at vertices.
+
+    Pruning may have stopped early, and left few of them; then the range is that of the vertices
+    so far and the corners of the box.
+    """
+    ends = torch.stack([box.lower, box.upper])
+    corners = torch.cartesian_prod(*ends.unbind(1)).view(-1, box.dimension)
+    values = torch.cat([skeleton.vertices, corners])
     for layer in layers[:-1]:
         values = torch.addmm(layer.bias, values, layer.weight.T).relu()
     values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T).detach()
     low, high = float(values.min()), float(values.max())
     side = "outside (f > 0)" if low >= 0 else "inside (f < 0)"
-    corners = f"{box.lower.tolist()} to {box.upper.tolist()}"
     return EmptySurfaceError(
-        f"the network has no zero in the box {corners}: f ranges from {low:.4g} to {high:.4g}, "
-        f"so the whole box is {side}. Try a larger box (bounds=), or train longer: subtracting "
+        f"the network has no zero in the box {box.lower.tolist()} to {box.upper.tolist()}: "
+        f"f ranges from {low:.4g} to {high:.4g}, so the whole box is {side}. "
+        "Try a larger box (bounds=), or train longer: subtracting "
         f"{(low + high) / 2:.4g} from the last bias would put a surface into the box"
     )

@@ -88,7 +88,10 @@ def test_vertices_move_as_predicted():
     assert torch.equal(one.values, two.values)
     observed = (after.vertices[two.indices] - before.vertices[one.indices]) / step
     torch.testing.assert_close(
-        predicted[one.indices], observed.detach(), rtol=1e-3, atol=1e-3 * float(observed.detach().max())
+        predicted[one.indices],
+        observed.detach(),
+        rtol=1e-3,
+        atol=1e-3 * float(observed.detach().max()),
     )
 
 
