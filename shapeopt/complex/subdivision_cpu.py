@@ -5,7 +5,8 @@ loop does everything for an edge while its rows are in the cache, an edge waits 
 of the next neuron that cuts it, and faces are paired through a hash table as large as the cut.
 Everything a neuron does costs time in proportion to the edges it cuts.
 
-Large cuts are divided into a fixed number of parts that threads work on. The parts, and so the
+Neurons with small cuts are worked off in one compiled loop. Large cuts are divided into a fixed
+number of parts that threads work on. The parts, and so the
 order of the result, do not depend on the number of threads. Kernels release the interpreter lock
 and are called from a Python thread pool: there is no second threading runtime next to torch's.
 
@@ -32,7 +33,9 @@ from shapeopt.networks import AffineLayer
 PARTS = 8
 """Parts of a large cut: a power of two."""
 SMALL_CUT = 4096
-"""Cuts of fewer edges are done in one part: handing work to threads would cost more."""
+"""Cuts of up to so many edges are done in one part: handing work to threads would cost more."""
+SMALL_PASS = 1 << 17
+"""Passes over fewer rows are done in one part, for the same reason."""
 CHUNK = 1 << 16
 """Vertices evaluated at a time."""
 BLOCK = 32
@@ -352,6 +355,96 @@ def _join(
         _push(new, u, v, neuron, signs, column, words, heads[part], counts[part], following)
 
 
+@kernel
+@no_type_check
+def _cut_while_small(
+    neuron,
+    stop,
+    sizes,
+    layer,
+    keys,
+    skeleton,
+    values,
+    threshold,
+    queues,
+    scratch,
+    is_partial,
+):
+    """Cuts by one neuron after the other, up to ``stop``, while cuts are small and there is room.
+
+    In a small network most of the time would go by between the kernels. Returns the neuron to go
+    on with, the numbers of vertices and edges, and whether all faces had their two edges.
+    """
+    _, counts, _ = queues
+    cut, face_keys, table, slot, pairs = scratch
+    positions, _, _, edges, _, _ = skeleton
+    vertices, num_edges = sizes
+    dimension = positions.shape[1]
+    offsets, new_edges = np.zeros(PARTS + 1, np.int64), np.zeros(2, np.int64)
+    found, unpaired = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    while neuron < stop:
+        count = 0
+        for part in range(PARTS):
+            count += counts[part, neuron]
+            offsets[part + 1] = count
+        has_room = vertices + count <= len(positions) and num_edges + count * dimension <= len(
+            edges
+        )
+        if count > len(cut) or not has_room:
+            break
+        if count > 0:
+            for part in range(PARTS):
+                _collect(part, offsets, neuron, queues, cut)
+            first = vertices, num_edges
+            keys_of_cut = face_keys[:count]
+            _split(
+                0,
+                0,
+                count,
+                cut,
+                neuron,
+                first[0],
+                first[1],
+                layer,
+                keys,
+                skeleton,
+                values,
+                threshold,
+                queues,
+                keys_of_cut,
+            )
+            vertices, num_edges = vertices + count, num_edges + count
+            slots = _slots(count * (dimension - 1))
+            _pair(
+                0,
+                1,
+                count,
+                keys_of_cut,
+                table[:slots].reshape(1, slots),
+                slot[:slots].reshape(1, slots),
+                pairs,
+                found,
+                unpaired,
+            )
+            if unpaired[0] < 0 or (unpaired[0] > 0 and not is_partial):
+                return neuron, vertices, num_edges, False
+            new_edges[0], new_edges[1] = num_edges, num_edges + found[0]
+            _join(0, new_edges, pairs, neuron, first[0], first[1], layer, keys, skeleton, queues)
+            num_edges = new_edges[1]
+        neuron += 1
+    return neuron, vertices, num_edges, True
+
+
+@kernel
+@no_type_check
+def _slots(num_keys):
+    """Slots of a hash table for so many keys, each of which comes twice: a power of two."""
+    slots = 1
+    while slots <= 2 * num_keys + 256:
+        slots *= 2
+    return slots
+
+
 class _Rows:
     """Rows appended in place.
 
@@ -500,23 +593,29 @@ class CpuSubdivision:
         self._in_parts(
             _decide_signs,
             self.positions.size,
+            SMALL_PASS,
             self.values.rows,
             self.threshold,
             self.signs.rows,
             column,
         )
         self._pass_over_edges(column, words)
-        for neuron in range(width):
-            if self._queues[1][:, neuron].any():
+        neuron = 0
+        while neuron < width:
+            stop = width if progress is None else neuron + 1
+            neuron = self._cut_while_small(layer, neuron, stop)
+            if neuron < stop:
                 self._cut(layer, neuron)
+                neuron += 1
             if progress is not None:
-                progress(layer, neuron, self.positions.size)
+                progress(layer, neuron - 1, self.positions.size)
         self._done = (column, words, table)
 
     def _pass_over_edges(self, column: int, words: int) -> None:
         self._in_parts(
             _pass_over_edges,
             self.edges.size,
+            SMALL_PASS,
             self.edges.rows,
             self.signs.rows,
             self._done,
@@ -527,6 +626,36 @@ class CpuSubdivision:
         )
         self._done = (0, 0, self._done[2])
 
+    def _cut_while_small(self, layer: int, neuron: int, stop: int) -> int:
+        """Cuts by small cuts up to the neuron ``stop``; returns the neuron to go on with."""
+        num_zeros = self.constraints.dimension - 1
+        most = SMALL_CUT * num_zeros
+        slots = _slots(most)
+        scratch = (
+            self._buffer("small cut", SMALL_CUT, np.int32),
+            self._buffer("small keys", 2 * most, np.int64).reshape(SMALL_CUT, num_zeros, 2),
+            self._buffer("small table", slots, np.int64),
+            self._buffer("small slot", slots, np.int32),
+            self._buffer("small pairs", 2 * most, np.int32).reshape(1, most, 2),
+        )
+        neuron, vertices, edges, is_consistent = _cut_while_small(
+            neuron,
+            stop,
+            self.sizes,
+            (*self._layer, self.constraints.num_neurons),
+            self._keys,
+            self._skeleton(),
+            self.values.rows,
+            self.threshold,
+            self._all_queues(),
+            scratch,
+            self.is_partial,
+        )
+        if not is_consistent:
+            raise inconsistent(layer)
+        self._set_sizes(vertices, edges)
+        return neuron
+
     def _cut(self, layer: int, neuron: int) -> None:
         """Cuts the queued edges by the neuron and joins the new vertices across the faces."""
         offsets = np.concatenate([[0], np.cumsum(self._queues[1][:, neuron])])
@@ -534,17 +663,16 @@ class CpuSubdivision:
         vertices, edges = self.sizes
         num_zeros = self.constraints.dimension - 1
         self._make_room(layer, neuron, count)
-        parts = PARTS if count >= SMALL_CUT else 1
+        parts = PARTS if count > SMALL_CUT else 1
         cut = self._buffer("cut", count, np.int32)
-        self._each_part(
-            _collect, PARTS, count >= SMALL_CUT, offsets, neuron, self._all_queues(), cut
-        )
+        self._each_part(_collect, PARTS, parts > 1, offsets, neuron, self._all_queues(), cut)
 
         face_keys = self._buffer("face_keys", 2 * count * num_zeros, np.int64)
-        face_keys = face_keys[: 2 * count * num_zeros].reshape(count, num_zeros, 2)
+        face_keys = face_keys.reshape(count, num_zeros, 2)
         self._in_parts(
             _split,
             count,
+            SMALL_CUT,
             cut,
             neuron,
             vertices,
@@ -573,11 +701,10 @@ class CpuSubdivision:
     ) -> None:
         """Adds the new edge of every face that was cut in two edges."""
         most = count * face_keys.shape[1]
-        slots = 1 << (2 * most // parts + 256).bit_length()
-        table = self._buffer("table", parts * slots, np.int64)[: parts * slots]
-        slot = self._buffer("slot", parts * slots, np.int32)[: parts * slots]
-        pairs = self._buffer("pairs", PARTS * 2 * most, np.int32)[: parts * 2 * most]
-        pairs = pairs.reshape(parts, most, 2)
+        slots = _slots(most // parts)
+        table = self._buffer("table", parts * slots, np.int64)
+        slot = self._buffer("slot", parts * slots, np.int32)
+        pairs = self._buffer("pairs", parts * 2 * most, np.int32).reshape(parts, most, 2)
         found, unpaired = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
         self._each_part(
             _pair,
@@ -653,14 +780,14 @@ class CpuSubdivision:
             rows.size = edges
 
     def _buffer(self, name: str, size: int, dtype: type) -> np.ndarray:
-        """Working memory that is kept from neuron to neuron."""
+        """Working memory that is kept from neuron to neuron: ``size`` elements of it."""
         if name not in self._scratch or len(self._scratch[name]) < size:
             self._scratch[name] = np.empty(size + size // 4, dtype)
-        return self._scratch[name]
+        return self._scratch[name][:size]
 
-    def _in_parts(self, kernel: Callable[..., Any], size: int, *arguments: Any) -> None:
-        """Runs kernel(part, start, stop, ...) on all of 0..size."""
-        if size < SMALL_CUT:
+    def _in_parts(self, kernel: Callable[..., Any], size: int, small: int, *arguments: Any) -> None:
+        """Runs kernel(part, start, stop, ...) on all of 0..size, in one part up to ``small``."""
+        if size <= small:
             kernel(0, 0, size, *arguments)
             return
         bounds = [size * part // PARTS for part in range(PARTS + 1)]
