@@ -6,9 +6,9 @@ of the next neuron that cuts it, and faces are paired through a hash table as la
 Everything a neuron does costs time in proportion to the edges it cuts.
 
 Neurons with small cuts are worked off in one compiled loop. Large cuts are divided into a fixed
-number of parts that threads work on. The parts, and so the
-order of the result, do not depend on the number of threads. Kernels release the interpreter lock
-and are called from a Python thread pool: there is no second threading runtime next to torch's.
+number of parts that threads work on. The parts, and so the order of the result, do not depend on
+the number of threads. Kernels release the interpreter lock and are called from a Python thread
+pool: there is no second threading runtime next to torch's.
 
 The first call for a dtype compiles (some ten seconds); numba keeps the code on disk if it can.
 """
@@ -361,6 +361,7 @@ def _cut_while_small(
     neuron,
     stop,
     sizes,
+    room,
     layer,
     keys,
     skeleton,
@@ -377,9 +378,8 @@ def _cut_while_small(
     """
     _, counts, _ = queues
     cut, face_keys, table, slot, pairs = scratch
-    positions, _, _, edges, _, _ = skeleton
     vertices, num_edges = sizes
-    dimension = positions.shape[1]
+    dimension = face_keys.shape[1] + 1
     offsets, new_edges = np.zeros(PARTS + 1, np.int64), np.zeros(2, np.int64)
     found, unpaired = np.zeros(1, np.int64), np.zeros(1, np.int64)
     while neuron < stop:
@@ -387,9 +387,7 @@ def _cut_while_small(
         for part in range(PARTS):
             count += counts[part, neuron]
             offsets[part + 1] = count
-        has_room = vertices + count <= len(positions) and num_edges + count * dimension <= len(
-            edges
-        )
+        has_room = vertices + count <= room[0] and num_edges + count * dimension <= room[1]
         if count > len(cut) or not has_room:
             break
         if count > 0:
@@ -642,6 +640,7 @@ class CpuSubdivision:
             neuron,
             stop,
             self.sizes,
+            tuple(min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge()),
             (*self._layer, self.constraints.num_neurons),
             self._keys,
             self._skeleton(),
@@ -752,13 +751,17 @@ class CpuSubdivision:
     def _all_queues(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return (*self._queues, self.following.rows)
 
+    def _of_vertex_and_edge(self) -> tuple[list[_Rows], list[_Rows]]:
+        """The arrays with a row per vertex, and those with a row per edge."""
+        of_vertex = [self.positions, self.vertex_zeros, self.signs, self.values]
+        return of_vertex, [self.edges, self.edge_zeros, self.edge_base, self.following]
+
     def _make_room(self, layer: int, neuron: int, count: int) -> None:
         """Room for what cutting ``count`` edges can add: their halves, and an edge per face."""
         vertices, edges = self.sizes
         most_vertices = vertices + count
         most_edges = edges + count * self.constraints.dimension
-        of_vertex = [self.positions, self.vertex_zeros, self.signs, self.values]
-        of_edge = [self.edges, self.edge_zeros, self.edge_base, self.following]
+        of_vertex, of_edge = self._of_vertex_and_edge()
         needed = most_vertices * sum(rows.row_bytes for rows in of_vertex)
         needed += most_edges * sum(rows.row_bytes for rows in of_edge)
         self.budget.check(needed, layer, neuron, vertices, edges)
@@ -774,9 +777,10 @@ class CpuSubdivision:
             rows.reserve(most_edges)
 
     def _set_sizes(self, vertices: int, edges: int) -> None:
-        for rows in (self.positions, self.vertex_zeros, self.signs, self.values):
+        of_vertex, of_edge = self._of_vertex_and_edge()
+        for rows in of_vertex:
             rows.size = vertices
-        for rows in (self.edges, self.edge_zeros, self.edge_base, self.following):
+        for rows in of_edge:
             rows.size = edges
 
     def _buffer(self, name: str, size: int, dtype: type) -> np.ndarray:
