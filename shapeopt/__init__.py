@@ -2,7 +2,7 @@
 
 from shapeopt.complex.extract import PolyhedralComplex, extract_complex, extract_surface
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.complex.warm_start import SurfaceTracer
+from shapeopt.complex.warm_start import SurfaceTracer, WarmExtractor
 from shapeopt.complex.zero_set import EmptySurfaceError
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.networks import sdf_network
@@ -14,6 +14,7 @@ __all__ = [
     "PolyhedralComplex",
     "PolyhedralSurface",
     "SurfaceTracer",
+    "WarmExtractor",
     "extract_complex",
     "extract_surface",
     "sdf_network",

@@ -71,6 +71,20 @@ def test_fit_reaches_the_cloud(cloud, tmp_path):
     assert after < 0.015 < before
 
 
+def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
+    """The same surfaces in every step, up to rounding and the order of vertices."""
+    rows = {}
+    for extract in (shapeopt.extract_surface, shapeopt.WarmExtractor()):
+        job = training(cloud, shape_steps=20)
+        job.extract = extract
+        run(job, tmp_path / type(extract).__name__)
+        metrics = read_metrics(tmp_path / type(extract).__name__ / "metrics.jsonl")
+        rows[type(extract).__name__] = [row for row in metrics if "surface/polygons" in row]
+    one, two = rows.values()
+    assert [row["surface/polygons"] for row in one] == [row["surface/polygons"] for row in two]
+    assert one[-1]["loss/total"] == pytest.approx(two[-1]["loss/total"], rel=1e-3)
+
+
 @pytest.mark.parametrize("stop", [60, 150, 155])
 def test_resuming_is_bit_exact(cloud, tmp_path, stop):
     whole = training(cloud)

@@ -40,7 +40,7 @@ CHUNK = 1 << 16
 """Vertices evaluated at a time."""
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""
-SMALL_ROWS = 1 << 12
+SMALL_ROWS = 1 << 17
 """Room for that many rows from the start."""
 MAX_ROWS = 2**31 - 1
 """Vertices and edges are numbered in int32."""

@@ -16,6 +16,7 @@ by the next search.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int32, Int64
@@ -118,6 +119,39 @@ class SurfaceTracer:
         if solved is not None and carries_gradient(layers):
             rows = solved.rows_at(quick, mesh)
         return attach(mesh, layers, box, rows)
+
+
+class WarmExtractor:
+    """``extract(network)`` for a training: a :class:`SurfaceTracer` that stays with the network.
+
+    Vertices come in another order than from a cold start, so sums over them differ by rounding: a
+    resumed training follows the same path as an uninterrupted one, but not bit for bit.
+
+    Args:
+        bounds, seeds, search_every, dtype: as for :class:`SurfaceTracer`.
+    """
+
+    def __init__(
+        self,
+        bounds: Bounds = (-0.5, 0.5),
+        *,
+        seeds: int = RESOLUTION,
+        search_every: int = 100,
+        dtype: torch.dtype | None = None,
+    ):
+        self._options: dict[str, Any] = {
+            "bounds": bounds,
+            "seeds": seeds,
+            "search_every": search_every,
+            "dtype": dtype,
+        }
+        self._tracer: SurfaceTracer | None = None
+
+    def __call__(self, network: nn.Module) -> PolyhedralSurface:
+        """The surface of the network, warm if the last call was for the same one."""
+        if self._tracer is None or self._tracer.network is not network:
+            self._tracer = SurfaceTracer(network, **self._options)
+        return self._tracer()
 
 
 @dataclass(frozen=True)

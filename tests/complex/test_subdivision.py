@@ -12,7 +12,7 @@ from tests.networks import random_mlp
 SIZES = {1: [(6,), (4, 3)], 2: [(7,), (4, 3), (3, 2, 2)], 3: [(7,), (4, 3)]}
 
 
-@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(
     "sizes", [(d, *hidden, 1) for d, choices in SIZES.items() for hidden in choices]
 )
