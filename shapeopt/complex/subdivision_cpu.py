@@ -361,7 +361,7 @@ def _cut_while_small(
     neuron,
     stop,
     sizes,
-    room,
+    limits,
     layer,
     keys,
     skeleton,
@@ -379,6 +379,7 @@ def _cut_while_small(
     _, counts, _ = queues
     cut, face_keys, table, slot, pairs = scratch
     vertices, num_edges = sizes
+    room, row_bytes, max_bytes = limits
     dimension = face_keys.shape[1] + 1
     offsets, new_edges = np.zeros(PARTS + 1, np.int64), np.zeros(2, np.int64)
     found, unpaired = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -387,7 +388,9 @@ def _cut_while_small(
         for part in range(PARTS):
             count += counts[part, neuron]
             offsets[part + 1] = count
-        has_room = vertices + count <= room[0] and num_edges + count * dimension <= room[1]
+        most_vertices, most_edges = vertices + count, num_edges + count * dimension
+        has_room = most_vertices <= room[0] and most_edges <= room[1]
+        has_room &= most_vertices * row_bytes[0] + most_edges * row_bytes[1] <= max_bytes
         if count > len(cut) or not has_room:
             break
         if count > 0:
@@ -636,11 +639,12 @@ class CpuSubdivision:
             self._buffer("small slot", slots, np.int32),
             self._buffer("small pairs", 2 * most, np.int32).reshape(1, most, 2),
         )
+        room = tuple(min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge())
         neuron, vertices, edges, is_consistent = _cut_while_small(
             neuron,
             stop,
             self.sizes,
-            tuple(min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge()),
+            (room, self._row_bytes(), self.budget.max_bytes),
             (*self._layer, self.constraints.num_neurons),
             self._keys,
             self._skeleton(),
@@ -756,14 +760,18 @@ class CpuSubdivision:
         of_vertex = [self.positions, self.vertex_zeros, self.signs, self.values]
         return of_vertex, [self.edges, self.edge_zeros, self.edge_base, self.following]
 
+    def _row_bytes(self) -> tuple[int, ...]:
+        """Bytes held for each vertex, and for each edge."""
+        return tuple(sum(part.row_bytes for part in rows) for rows in self._of_vertex_and_edge())
+
     def _make_room(self, layer: int, neuron: int, count: int) -> None:
         """Room for what cutting ``count`` edges can add: their halves, and an edge per face."""
         vertices, edges = self.sizes
         most_vertices = vertices + count
         most_edges = edges + count * self.constraints.dimension
         of_vertex, of_edge = self._of_vertex_and_edge()
-        needed = most_vertices * sum(rows.row_bytes for rows in of_vertex)
-        needed += most_edges * sum(rows.row_bytes for rows in of_edge)
+        vertex_bytes, edge_bytes = self._row_bytes()
+        needed = most_vertices * vertex_bytes + most_edges * edge_bytes
         self.budget.check(needed, layer, neuron, vertices, edges)
         if max(most_vertices, most_edges) > MAX_ROWS:
             raise ExtractionError(
