@@ -91,7 +91,7 @@ class Training:
         self.geometry_losses = {k: v for k, v in losses if isinstance(v, GeometryLoss)}
         self.surface_fit_losses = {k: v for k, v in losses if isinstance(v, SurfaceFitLoss)}
         if not self.fit_losses:
-            raise InputError("there is no fit loss; add one, for example loss=[distance]")
+            raise InputError("there is no fit loss; add one, for example with loss=[distance]")
         if self.gradient_clip <= 0 or self.checkpoint_every < 1:
             raise InputError("gradient_clip must be positive and checkpoint_every at least 1")
         self.optimizer = torch.optim.Adam(self.network.parameters())

@@ -229,7 +229,7 @@ def run_case(case: dict, timeout: float) -> dict:
 
 
 def all_cases(arguments: argparse.Namespace) -> list[dict]:
-    common = {"device": arguments.device, "repeats": arguments.repeats, "patience": 20}
+    common = {"device": arguments.device, "repeats": arguments.repeats, "patience": 8}
     cases = []
 
     def add(network: str, kind: str, dtype: str, **more: object) -> None:
