@@ -27,8 +27,7 @@ def octahedron(radius: float = 0.3, dtype: torch.dtype = torch.float64) -> nn.Se
 
 
 def tilted_octahedron(radius: float = 0.3, dtype: torch.dtype = torch.float64) -> nn.Sequential:
-    """The octahedron, turned, with one neuron for each axis: |t| = 2 relu(t) - t is not affine
-    in relu(t) alone, so t is passed through a neuron that is always +."""
+    """The octahedron, turned at random, so that no fold is parallel to the box."""
     network = octahedron(radius, dtype)
     rotation, _ = torch.linalg.qr(torch.randn(3, 3, dtype=dtype))
     with torch.no_grad():

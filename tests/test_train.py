@@ -109,7 +109,7 @@ def test_a_sweep_keeps_its_runs_apart(tmp_path):
         (["experiment=smoke", "model.width=0"], "width is 0"),
         (["experiment=smoke", "device=cuda:99"], "cuda:99"),
         (["resume=nowhere.pt"], "no checkpoint nowhere.pt"),
-        (["experiment=smoke", "no.such.key=1"], "no"),
+        (["experiment=smoke", "no.such.key=1"], "no.such.key"),
     ],
     ids=["experiment", "file", "width", "device", "checkpoint", "key"],
 )
