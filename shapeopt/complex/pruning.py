@@ -25,10 +25,10 @@ the size of a region.
 """
 
 from collections.abc import Sequence
-from itertools import product
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.signs import Constraints, unpack, with_plus
@@ -40,12 +40,33 @@ MIN_VERTICES = 1 << 17
 MIN_LAYERS = 3
 """With fewer hidden layers to come, a region will not be cut often enough to be worth bounding."""
 
-REGIONS_AT_A_TIME = 1 << 14
+REGIONS_AT_A_TIME = 1 << 12
+"""Few enough for the caches of a CPU."""
 
 
 def is_worthwhile(num_vertices: int, hidden_layers_left: int) -> bool:
     """Whether pruning takes less time than it saves."""
     return num_vertices >= MIN_VERTICES and hidden_layers_left >= MIN_LAYERS
+
+
+class Regions(NamedTuple):
+    """The regions of a skeleton, or what pruning left of them.
+
+    Attributes:
+        around: the regions around each edge, -1 where there is none.
+        vertex: one vertex of each region.
+        plus: the zeros of that vertex that are + in the region; a box plane stands for the others.
+        num_vertices, num_edges: that are left of each region.
+        lower, upper: corners of the box around its vertices.
+    """
+
+    around: Int[Tensor, "sides e"]
+    vertex: Int[Tensor, "r"]
+    plus: Int[Tensor, "r d"]
+    num_vertices: Int[Tensor, "r"]
+    num_edges: Int[Tensor, "r"]
+    lower: Float32[Tensor, "r d"]
+    upper: Float32[Tensor, "r d"]
 
 
 def edges_near_zero_set(
@@ -60,55 +81,54 @@ def edges_near_zero_set(
     """
     constraints = skeleton.constraints
     layers = [AffineLayer(layer.weight.float(), layer.bias.float()) for layer in layers]
-    names, region, vertex, sides = _regions(skeleton)
-    edge_regions = _edge_regions(skeleton, names)
-    # In a whole region, d edges meet at every vertex. One with fewer was dropped before.
-    num_edges = torch.bincount(edge_regions[edge_regions >= 0], minlength=len(names))
-    num_vertices = torch.bincount(region, minlength=len(names))
-    whole = torch.nonzero(2 * num_edges == constraints.dimension * num_vertices).flatten()
-
-    centre, half = _bounding_boxes(skeleton.vertices.float()[vertex], region, len(names))
-    centre, half = centre[whole], half[whole]
-    # One vertex of each region tells its signs; a box plane, whose + means nothing, stands for -.
-    first = (num_vertices.cumsum(0) - num_vertices)[whole]
-    signs = skeleton.vertex_signs[vertex[first]]
-    zeros = skeleton.vertex_zeros[vertex[first]].long()
-    plus = torch.where(sides[first], zeros, constraints.num_constraints - 1)
-    for column in plus.unbind(1):
-        signs = with_plus(signs, column, constraints)
-    if centre.device.type == "cpu":
-        from shapeopt.complex.pruning_cpu import may_hold_zero as bound
+    if skeleton.vertices.device.type == "cpu":
+        from shapeopt.complex.pruning_cpu import find_regions as find
     else:
-        bound = may_hold_zero
-    near = bound(layers, constraints, done, signs, centre, half)
+        find = find_regions
+    regions = find(skeleton)
+    # In a whole region, d edges meet at every vertex. One with fewer was dropped before.
+    is_whole = 2 * regions.num_edges == constraints.dimension * regions.num_vertices
+    whole = torch.nonzero(is_whole).flatten()
+    # One vertex of each region tells its signs.
+    signs = skeleton.vertex_signs[regions.vertex[whole]]
+    for neuron in regions.plus[whole].unbind(1):
+        signs = with_plus(signs, neuron, constraints)
+    lower, upper = regions.lower[whole], regions.upper[whole]
+    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, (upper - lower) / 2)
     # The last entry is for the -1 that stands for no region.
-    is_near = torch.zeros(len(names) + 1, dtype=torch.bool, device=centre.device)
+    is_near = torch.zeros(len(is_whole) + 1, dtype=torch.bool, device=near.device)
     is_near[whole[near]] = True
-    return is_near[edge_regions].any(dim=0)
+    return is_near[regions.around].any(dim=0)
 
 
-def _regions(
-    skeleton: Skeleton,
-) -> tuple[Int64[Tensor, "r"], Int64[Tensor, "n"], Int64[Tensor, "n"], Bool[Tensor, "n d"]]:
-    """Keys of the regions in order, and all pairs of a region and a vertex of it, in that order.
-
-    The last result tells for each pair which zeros of the vertex are + in the region.
-    """
-    constraints, keys = skeleton.constraints, skeleton.keys
+def find_regions(skeleton: Skeleton) -> Regions:
+    """Groups vertices and edges by the regions around them, by sorting the regions' keys."""
+    constraints, dimension = skeleton.constraints, skeleton.constraints.dimension
     zeros = skeleton.vertex_zeros.long()
-    base = keys.of_cells(skeleton.vertex_signs, zeros, constraints)
+    base = skeleton.keys.of_cells(skeleton.vertex_signs, zeros, constraints)
     sides, turned, exists = _turned(skeleton, zeros, base)
     side, vertex = torch.nonzero(exists, as_tuple=True)
     key, order = torch.sort(turned[exists])
     side, vertex = side[order], vertex[order]
-    names, region = torch.unique_consecutive(key, return_inverse=True)
-    return names, region, vertex, sides[side]
+    names, region, num_vertices = torch.unique_consecutive(
+        key, return_inverse=True, return_counts=True
+    )
+    first = num_vertices.cumsum(0) - num_vertices
 
-
-def _edge_regions(skeleton: Skeleton, names: Int64[Tensor, "r"]) -> Int64[Tensor, "sides e"]:
-    """The regions around each edge as places in ``names``; -1 where there is none."""
     _, turned, exists = _turned(skeleton, skeleton.edge_zeros.long(), skeleton.edge_keys)
-    return torch.where(exists, torch.searchsorted(names, turned), -1)
+    around = torch.where(exists, torch.searchsorted(names, turned), -1)
+    points = skeleton.vertices.float()[vertex]
+    index = region[:, None].expand_as(points)
+    corners = points.new_empty(len(names), dimension)
+    return Regions(
+        around,
+        vertex[first],
+        torch.where(sides[side[first]], zeros[vertex[first]], constraints.num_constraints - 1),
+        num_vertices,
+        torch.bincount(around[around >= 0], minlength=len(names)),
+        corners.scatter_reduce(0, index, points, "amin", include_self=False),
+        corners.scatter_reduce(0, index, points, "amax", include_self=False),
+    )
 
 
 def _turned(
@@ -116,24 +136,15 @@ def _turned(
 ) -> tuple[Bool[Tensor, "sides k"], Int64[Tensor, "sides n"], Bool[Tensor, "sides n"]]:
     """Every way to turn all zeros of cells into + (True) or -, the keys this gives, and whether
     there is such a region: none is on the outer side of a box plane."""
-    sides = torch.tensor(list(product((False, True), repeat=zeros.shape[1])), device=zeros.device)
+    place = torch.arange(zeros.shape[1], device=zeros.device)
+    numbers = torch.arange(2 ** len(place), device=zeros.device)
+    sides = ((numbers[:, None] >> place) & 1).bool()
     without = keys - skeleton.keys.zero[zeros].sum(dim=1)
     plus = skeleton.keys.plus[zeros]
     inside = zeros < skeleton.constraints.num_neurons
     turned = torch.stack([without + (plus * side).sum(dim=1) for side in sides])
     exists = torch.stack([(side | inside).all(dim=1) for side in sides])
     return sides, turned, exists
-
-
-def _bounding_boxes(
-    points: Float32[Tensor, "n d"], region: Int64[Tensor, "n"], count: int
-) -> tuple[Float32[Tensor, "r d"], Float32[Tensor, "r d"]]:
-    """Centre and half-widths of the box around each region's vertices."""
-    index = region[:, None].expand_as(points)
-    corners = points.new_empty(count, points.shape[1])
-    lower = corners.scatter_reduce(0, index, points, "amin", include_self=False)
-    upper = corners.scatter_reduce(0, index, points, "amax", include_self=False)
-    return (lower + upper) / 2, (upper - lower) / 2
 
 
 def may_hold_zero(
@@ -164,7 +175,7 @@ def may_hold_zero(
 
 def _bound(
     layers: Sequence[AffineLayer],
-    patterns: Sequence[Bool[Tensor, "r width"]],
+    patterns: Sequence[Bool[Tensor, "r _"]],
     centre: Float[Tensor, "r d"],
     half: Float[Tensor, "r d"],
 ) -> Bool[Tensor, "r"]:
@@ -185,7 +196,7 @@ def _bound(
 
 def _affine_map(
     layers: Sequence[AffineLayer],
-    patterns: Sequence[Bool[Tensor, "r width"]],
+    patterns: Sequence[Bool[Tensor, "r _"]],
     centre: Float[Tensor, "r d"],
 ) -> tuple[Float[Tensor, "r width"], Float[Tensor, "r d width"]]:
     """The next layer's pre-activations at the centre, and their gradients."""

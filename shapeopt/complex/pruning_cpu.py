@@ -1,211 +1,174 @@
-"""The bounds of ``pruning.py`` compiled for the CPU, region by region; see there for the maths."""
+"""Grouping by regions as in ``pruning.py``, compiled for the CPU: by hashing, not by sorting."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32
-from torch import Tensor
 
-from shapeopt.complex.signs import Constraints
+from shapeopt.complex.pruning import Regions
+from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.subdivision_cpu import PARTS, kernel
-from shapeopt.networks import AffineLayer
 
 
-class _Flat(NamedTuple):
-    """All layers in flat arrays: kernels are then compiled once for networks of any depth."""
+class _Cells(NamedTuple):
+    """Cells of one dimension: their zeros, keys, and what turns a zero's key into a region's."""
 
-    widths: np.ndarray  # inputs, then the width of each layer
-    weights: np.ndarray  # row-major [out, in], layer after layer
-    transposed: np.ndarray  # row-major [in, out]
-    starts: np.ndarray  # of each layer in the two
-    biases: np.ndarray
-    bias_starts: np.ndarray
-    words: np.ndarray  # each layer's first column of the packed signs
+    zeros: np.ndarray
+    keys: np.ndarray
+    zero_key: np.ndarray
+    plus_key: np.ndarray
+    num_neurons: int
 
 
-def may_hold_zero(
-    layers: Sequence[AffineLayer],
-    constraints: Constraints,
-    done: int,
-    signs: Int32[Tensor, "r words"],
-    centre: Float32[Tensor, "r d"],
-    half: Float32[Tensor, "r d"],
-) -> Bool[Tensor, "r"]:
-    """Whether the bounds leave room for a zero of f in the regions; layers in float32."""
-    count = len(centre)
-    near = np.empty(count, np.bool_)
-    arguments: tuple[Any, ...] = (
-        _flatten(layers, constraints),
-        done,
-        signs.numpy().view(np.uint32),
-        centre.numpy(),
-        half.numpy(),
-        near,
-    )
-    bounds = [count * part // PARTS for part in range(PARTS + 1)]
+class _Table(NamedTuple):
+    """Regions by key, a part of all keys in each row; open addressing, half of the slots free."""
+
+    key: np.ndarray
+    region: np.ndarray  # -1: free
+    vertex: np.ndarray
+    side: np.ndarray  # bit k: zero k of the vertex is + in the region
+    num_vertices: np.ndarray
+    num_edges: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def find_regions(skeleton: Skeleton) -> Regions:
+    """Groups vertices and edges by the regions around them."""
+    constraints, keys = skeleton.constraints, skeleton.keys
+    numbers = keys.zero.numpy(), keys.plus.numpy(), constraints.num_neurons
+    base = keys.of_cells(skeleton.vertex_signs, skeleton.vertex_zeros, constraints)
+    of_vertices = _Cells(skeleton.vertex_zeros.numpy(), base.numpy(), *numbers)
+    of_edges = _Cells(skeleton.edge_zeros.numpy(), skeleton.edge_keys.numpy(), *numbers)
+    around = np.full((1 << of_edges.zeros.shape[1], len(of_edges.keys)), -1, np.int32)
+    points = skeleton.vertices.float().numpy()
+
+    slots = 1 << max(8, (4 * len(base) // PARTS).bit_length())
     with ThreadPoolExecutor(min(torch.get_num_threads(), PARTS)) as pool:
-        tasks = [pool.submit(_bound, a, b, *arguments) for a, b in pairwise(bounds)]
-        for task in tasks:
-            task.result()
-    return torch.from_numpy(near)
+
+        def in_parts(kernel: Any, *arguments: Any) -> list[Any]:
+            tasks = [pool.submit(kernel, part, *arguments) for part in range(PARTS)]
+            return [task.result() for task in tasks]
+
+        while True:
+            table = _empty_table(slots, constraints.dimension)
+            counts = in_parts(_enter_vertices, of_vertices, points, table)
+            if min(counts) >= 0:
+                break
+            slots *= 2
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        in_parts(_enter_edges, of_edges, offsets, table, around)
+
+    def joined(rows: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([rows[p, :n] for p, n in enumerate(counts)]))
+
+    vertex, side = joined(table.vertex), joined(table.side)
+    is_plus = (side[:, None] >> torch.arange(constraints.dimension)) & 1
+    zeros = skeleton.vertex_zeros[vertex]
+    return Regions(
+        torch.from_numpy(around),
+        vertex,
+        torch.where(is_plus.bool(), zeros, constraints.num_constraints - 1),
+        joined(table.num_vertices),
+        joined(table.num_edges),
+        joined(table.lower),
+        joined(table.upper),
+    )
 
 
-def _flatten(layers: Sequence[AffineLayer], constraints: Constraints) -> _Flat:
-    weights = [layer.weight.numpy() for layer in layers]
-    biases = [layer.bias.numpy() for layer in layers]
-    return _Flat(
-        np.array([constraints.dimension, *constraints.widths]),
-        np.concatenate([weight.ravel() for weight in weights]),
-        np.concatenate([weight.T.ravel() for weight in weights]),
-        np.cumsum([0, *(weight.size for weight in weights)]),
-        np.concatenate(biases),
-        np.cumsum([0, *constraints.widths]),
-        np.array([constraints.words(i).start for i in range(len(layers))]),
+def _empty_table(slots: int, dimension: int) -> _Table:
+    most = slots // 2
+    return _Table(
+        np.empty((PARTS, slots), np.int64),
+        np.full((PARTS, slots), -1, np.int32),
+        np.empty((PARTS, most), np.int32),
+        np.empty((PARTS, most), np.int32),
+        np.zeros((PARTS, most), np.int32),
+        np.zeros((PARTS, most), np.int32),
+        np.full((PARTS, most, dimension), np.inf, np.float32),
+        np.full((PARTS, most, dimension), -np.inf, np.float32),
     )
 
 
 @kernel
 @no_type_check
-def _bound(start, stop, net, done, signs, centre, half, near):
-    """Bounds f over the regions start..stop."""
-    num_layers, d = len(net.widths) - 1, centre.shape[1]
-    widest = net.widths.max()
-    # Rows: value, slope along each axis, error; two of them, to go from one layer to the next.
-    forms = np.zeros((2, d + 2, widest), np.float32)
-    first = np.zeros((d + 1, widest), np.float32)
-    factor = np.zeros((num_layers, widest), np.float32)
-    shift = np.zeros((num_layers, widest), np.float32)
-    below = np.zeros((num_layers, widest), np.float32)
-    rows = np.zeros((2, widest), np.float32)
-    for region in range(start, stop):
-        form, other = forms[0], forms[1]
-        form[:] = 0
-        for k in range(d):
-            form[0, k] = centre[region, k]
-            form[1 + k, k] = 1
-        scale = np.float32(0)
-        for layer in range(num_layers):
-            _apply(net, layer, form, other)
-            form, other = other, form
-            width = net.widths[layer + 1]
-            if layer == done:
-                first[:, :width] = form[: d + 1, :width]
-            if layer < done:
-                _mask(form, width, signs[region], net.words[layer])
-            elif layer < num_layers - 1:
-                top = _relax(form, width, half[region], factor[layer], shift[layer], below[layer])
-                scale = max(scale, top)
-        margin = np.float32(3.5e-4) * scale  # sqrt(eps) of float32, as in the torch version
-        reach = form[d + 1, 0]
-        for k in range(d):
-            reach += abs(form[1 + k, 0]) * half[region, k]
-        if form[0, 0] - reach > margin or form[0, 0] + reach < -margin:
-            near[region] = False
-            continue
-        near[region] = True
-        for sign in (np.float32(1), np.float32(-1)):
-            relaxation = (factor, shift, below)
-            if _lower(net, done, sign, relaxation, first, half[region], rows) > margin:
-                near[region] = False
-                break
+def _turn(cells, index, turned):
+    """Puts the keys of the regions around a cell into ``turned``, by side; 0 for none."""
+    zeros = cells.zeros[index]
+    count = len(zeros)
+    key, outside = cells.keys[index], 0
+    for z in range(count):
+        key -= cells.zero_key[zeros[z]]
+        if zeros[z] >= cells.num_neurons:
+            outside |= 1 << z
+    for side in range(1 << count):
+        turned[side] = key
+        for z in range(count):
+            if (side >> z) & 1:
+                turned[side] += cells.plus_key[zeros[z]]
+        if outside & ~side:  # beyond a box plane
+            turned[side] = 0
+        elif turned[side] == 0:
+            turned[side] = 1
 
 
 @kernel
 @no_type_check
-def _apply(net, layer, form, out):
-    """Affine layer on values (with bias), slopes, and errors (by absolute weights)."""
-    num_in, num_out = net.widths[layer], net.widths[layer + 1]
-    last = form.shape[0] - 1
-    out[:] = 0
-    out[0, :num_out] = net.biases[net.bias_starts[layer] : net.bias_starts[layer] + num_out]
-    for i in range(num_in):
-        start = net.starts[layer] + i * num_out
-        weights = net.transposed[start : start + num_out]
-        for k in range(last):
-            x = form[k, i]
-            if x != 0:
-                for j in range(num_out):
-                    out[k, j] += x * weights[j]
-        x = form[last, i]
-        if x != 0:
-            for j in range(num_out):
-                out[last, j] += x * abs(weights[j])
+def _find(part, key, table):
+    """The slot of a region, or the free one where it belongs."""
+    mask = table.key.shape[1] - 1
+    at = (key >> 8) & mask
+    while table.region[part, at] >= 0 and table.key[part, at] != key:
+        at = (at + 1) & mask
+    return at
 
 
 @kernel
 @no_type_check
-def _mask(form, width, signs, word):
-    """Sets the neurons that are - to 0."""
-    for j in range(width):
-        if not (signs[word + (j >> 5)] >> np.uint32(j & 31)) & np.uint32(1):
-            form[:, j] = 0
+def _enter_vertices(part, cells, points, table):
+    """Enters every vertex into the part's regions around it.
+
+    Returns the number of regions, or -1 if there is no room for them.
+    """
+    d = points.shape[1]
+    turned = np.empty(1 << d, np.int64)
+    most, count = table.vertex.shape[1], 0
+    for vertex in range(len(points)):
+        _turn(cells, vertex, turned)
+        for side in range(1 << d):
+            key = turned[side]
+            if key == 0 or key & (PARTS - 1) != part:
+                continue
+            at = _find(part, key, table)
+            region = table.region[part, at]
+            if region < 0:
+                if count == most:
+                    return -1
+                region, count = count, count + 1
+                table.key[part, at], table.region[part, at] = key, region
+                table.vertex[part, region], table.side[part, region] = vertex, side
+            table.num_vertices[part, region] += 1
+            for k in range(d):
+                x = points[vertex, k]
+                table.lower[part, region, k] = min(table.lower[part, region, k], x)
+                table.upper[part, region, k] = max(table.upper[part, region, k], x)
+    return count
 
 
 @kernel
 @no_type_check
-def _relax(form, width, half, factor, shift, below):
-    """Puts ReLUs into the forms. Notes their upper line (factor, shift) and lower one (below);
-    returns the largest magnitude."""
-    last = form.shape[0] - 1
-    top = np.float32(0)
-    for j in range(width):
-        reach = form[last, j]
-        for k in range(len(half)):
-            reach += abs(form[1 + k, j]) * half[k]
-        low, high = form[0, j] - reach, form[0, j] + reach
-        top = max(top, max(-low, high))
-        if low >= 0:
-            factor[j], shift[j], below[j] = 1, 0, 1
-        elif high <= 0:
-            factor[j], shift[j], below[j] = 0, 0, 0
-            form[:, j] = 0
-        else:
-            factor[j] = high / (high - low)
-            shift[j] = -factor[j] * low
-            below[j] = np.float32(1) if high > -low else np.float32(0)
-            form[:, j] *= factor[j]
-            form[0, j] += shift[j] / 2
-            form[last, j] += shift[j] / 2
-    return top
-
-
-@kernel
-@no_type_check
-def _lower(net, done, sign, relaxation, first, half, rows):
-    """Lower bound of sign * f, by linear bounds from the output back to the first open layer."""
-    factor, shift, below = relaxation
-    last = len(net.widths) - 2
-    row, other = rows[0], rows[1]
-    offset = sign * net.biases[net.bias_starts[last]]
-    start = net.starts[last]
-    for j in range(net.widths[last]):
-        row[j] = sign * net.weights[start + j]
-    for layer in range(last - 1, done - 1, -1):
-        width, width_before = net.widths[layer + 1], net.widths[layer]
-        other[:] = 0
-        for j in range(width):
-            if row[j] < 0:
-                offset += row[j] * shift[layer, j]
-                row[j] *= factor[layer, j]
-            else:
-                row[j] *= below[layer, j]
-            if layer > done and row[j] != 0:
-                offset += row[j] * net.biases[net.bias_starts[layer] + j]
-                start = net.starts[layer] + j * width_before
-                for i in range(width_before):
-                    other[i] += row[j] * net.weights[start + i]
-        if layer > done:
-            row, other = other, row
-    width = net.widths[done + 1]
-    for j in range(width):
-        offset += row[j] * first[0, j]
-    for k in range(len(half)):
-        slope = np.float32(0)
-        for j in range(width):
-            slope += row[j] * first[1 + k, j]
-        offset -= abs(slope) * half[k]
-    return offset
+def _enter_edges(part, cells, offsets, table, around):
+    """Notes the part's regions around every edge, and counts their edges."""
+    sides = around.shape[0]
+    turned = np.empty(sides, np.int64)
+    for edge in range(around.shape[1]):
+        _turn(cells, edge, turned)
+        for side in range(sides):
+            key = turned[side]
+            if key == 0 or key & (PARTS - 1) != part:
+                continue
+            region = table.region[part, _find(part, key, table)]
+            if region >= 0:
+                table.num_edges[part, region] += 1
+                around[side, edge] = offsets[part] + region

@@ -1,13 +1,15 @@
 """Pruned subdivision must lose no cell of the zero set; its bounds must hold."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from shapeopt import EmptySurfaceError, extract_surface
 from shapeopt.complex import pruning
 from shapeopt.complex.extract import _constant, _prepare
-from shapeopt.complex.pruning_cpu import may_hold_zero as compiled_bound
-from shapeopt.complex.signs import Constraints
+from shapeopt.complex.pruning_cpu import find_regions as hashed_regions
+from shapeopt.complex.signs import with_plus
 from shapeopt.complex.subdivision import TorchSubdivision, run_subdivision
 from shapeopt.complex.subdivision_cpu import CpuSubdivision
 from shapeopt.complex.zero_set import zero_set
@@ -111,24 +113,38 @@ def test_bounds_hold_at_sampled_points(sizes, seed):
     assert torch.allclose(upper, values[0])
 
 
-def test_the_compiled_bounds_are_those_of_torch(reference_network):
-    layers, box = _prepare(reference_network("bunny_3x16"), (-0.5, 0.5), torch.float32)
-    layers = _constant(layers)
-    for done in (1, 2):
-        skeleton = run_subdivision(CpuSubdivision, layers[:done], box)
-        count = 500
-        signs = torch.nn.functional.pad(skeleton.vertex_signs[-count:], (0, len(layers) - done))
-        arguments = (
-            layers,
-            Constraints((16, 16, 16, 1), 3),
-            done,
-            signs,
-            skeleton.vertices[-count:],
-            torch.full((count, 3), 0.02),
-        )
-        plain, compiled = pruning.may_hold_zero(*arguments), compiled_bound(*arguments)
-        assert 0 < plain.sum() < count
-        assert (plain != compiled).sum() <= 1  # at most one that rounding decides
+@pytest.mark.parametrize("sizes", [(1, 9, 9, 1), (2, 16, 16, 1), (3, 12, 8, 1), (4, 6, 5, 1)])
+def test_regions_found_by_hashing_are_those_found_by_sorting(sizes):
+    layers, box = _prepare(balanced(random_mlp(*sizes)), (-2, 2), torch.float64)
+    skeleton = run_subdivision(CpuSubdivision, _constant(layers)[:-1], box)
+    dropped = torch.rand(len(skeleton.edges)) < 0.1  # as if earlier pruning had left some out
+    skeleton = replace(
+        skeleton,
+        edges=skeleton.edges[~dropped],
+        edge_zeros=skeleton.edge_zeros[~dropped],
+        edge_keys=skeleton.edge_keys[~dropped],
+    )
+    plain, compiled = pruning.find_regions(skeleton), hashed_regions(skeleton)
+    assert 1 < len(plain.vertex) == len(compiled.vertex)
+    # The same regions by another numbering.
+    known = plain.around >= 0
+    assert torch.equal(known, compiled.around >= 0)
+    numbers = torch.full((len(plain.vertex),), -1)
+    numbers[plain.around[known]] = compiled.around[known].long()
+    seen = numbers >= 0
+    assert torch.equal(numbers[plain.around[known]], compiled.around[known].long())
+    assert len(numbers[seen].unique()) == seen.sum() > 0
+    for name in ("num_vertices", "num_edges", "lower", "upper"):
+        ours, theirs = getattr(plain, name)[seen], getattr(compiled, name)[numbers[seen]]
+        assert torch.equal(ours, theirs.to(ours.dtype))
+    assert torch.equal(signs_of(plain, skeleton)[seen], signs_of(compiled, skeleton)[numbers[seen]])
+
+
+def signs_of(regions, skeleton):
+    signs = skeleton.vertex_signs[regions.vertex]
+    for neuron in regions.plus.unbind(1):
+        signs = with_plus(signs, neuron, skeleton.constraints)
+    return signs
 
 
 def test_a_network_without_zeros_is_reported_with_its_range(always_prune):
