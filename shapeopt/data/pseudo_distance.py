@@ -51,7 +51,7 @@ def pseudo_signed_distance(
     for begin in range(0, len(queries), 100_000):
         piece = slice(begin, begin + 100_000)
         x = queries[piece].double().numpy()
-        lengths, index = tree.query(x, k=neighbours)
+        lengths, index = tree.query(x, k=neighbours, workers=-1)
         lengths, index = lengths.reshape(len(x), -1), index.reshape(len(x), -1)
         result[piece] = _blended(x, points, normals, spacing, lengths, index)
     return torch.from_numpy(result)
