@@ -23,13 +23,15 @@ EDGE_LIFT = 5e-4
 class PolygonMesh(NamedTuple):
     """The arrays of a surface in numpy, off the graph and off the device.
 
-    Polygon i has the corners `corners[offsets[i]:offsets[i + 1]]`.
+    Polygon i has the corners `corners[offsets[i]:offsets[i + 1]]`, and two fewer triangles than
+    corners.
     """
 
     vertices: Float[np.ndarray, "v 3"]
     edges: Int[np.ndarray, "e 2"]
     offsets: Int[np.ndarray, " f_plus_1"]
     corners: Int[np.ndarray, " n"]
+    triangle_vertices: Int[np.ndarray, "t 3"]
 
     @property
     def sizes(self) -> Int[np.ndarray, " f"]:
@@ -60,12 +62,12 @@ class PolygonMesh(NamedTuple):
         return total / np.where(length > 0, length, 1)
 
     def triangles(self) -> tuple[Int[np.ndarray, "t 3"], Int[np.ndarray, " t"]]:
-        """Fan triangulation: positions in `corners` (not vertices), and each one's polygon."""
-        faces = np.repeat(np.arange(len(self.offsets) - 1), self.sizes - 2)
-        first = self.offsets[:-1][faces]
-        before = np.cumsum(self.sizes - 2) - (self.sizes - 2)
-        second = first + 1 + np.arange(len(faces)) - before[faces]
-        return np.stack([first, second, second + 1], axis=1), faces
+        """The surface's triangles: positions in `corners` (not vertices), and their polygons."""
+        faces = np.repeat(np.arange(len(self.sizes)), self.sizes - 2)
+        names = self.owners * len(self.vertices) + self.corners
+        wanted = faces[:, None] * len(self.vertices) + self.triangle_vertices
+        order = np.argsort(names)
+        return order[np.searchsorted(names[order], wanted)], faces
 
 
 def polygon_mesh(surface: PolyhedralSurface) -> PolygonMesh:
@@ -79,14 +81,19 @@ def polygon_mesh(surface: PolyhedralSurface) -> PolygonMesh:
     """
     if surface.vertices.shape[1] != 3:
         raise InputError("Only surfaces in 3D can be written or drawn; this one is a polyline.")
-    edges, offsets, corners = (
+    edges, offsets, corners, triangles = (
         tensor.detach().cpu().numpy()
-        for tensor in (surface.edges, surface.face_offsets, surface.face_vertices)
+        for tensor in (
+            surface.edges,
+            surface.face_offsets,
+            surface.face_vertices,
+            surface.triangles(),
+        )
     )
     vertices = surface.vertices.detach().cpu().double().numpy()
     if not np.isfinite(vertices).all():
         raise InputError("The surface has vertices that are not finite numbers.")
-    return PolygonMesh(vertices, edges, offsets, corners)
+    return PolygonMesh(vertices, edges, offsets, corners, triangles)
 
 
 def write_ply(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from shapeopt import InputError, PolyhedralSurface, extract_surface, sdf_network
+from shapeopt.export import polygon_mesh
 from shapeopt.simplify import merge_polygons
 from tests.solids import ball_solid, box_solid, polygons_of
 
@@ -108,3 +109,18 @@ def test_open_surface_keeps_its_border_within_the_error():
 def test_wrong_error(error):
     with pytest.raises(InputError, match="error is"):
         merge_polygons(box_solid().detach(), error)
+
+
+def test_exports_use_the_triangles_of_a_polygon_that_is_not_convex():
+    """A fan from the first corner would leave the L shape."""
+    corners = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]
+    vertices = torch.tensor([(x, y, 0.0) for x, y in corners], dtype=torch.float64)
+    sheet = PolyhedralSurface.from_polygons(vertices, [[1, 2, 3, 0], [3, 4, 5, 0]])
+    merged = merge_polygons(sheet, 1e-9)
+    triangles, faces = polygon_mesh(merged).triangles()
+    points = merged.vertices.numpy()[polygon_mesh(merged).corners[triangles]]
+    areas = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])[:, 2] / 2
+    assert merged.num_faces == 1
+    assert faces.tolist() == [0, 0, 0, 0]
+    assert areas.min() > 0
+    assert areas.sum() == pytest.approx(3)
