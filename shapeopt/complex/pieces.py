@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 from torch import Tensor
 
+from shapeopt.complex.differentiate import inverse_of
 from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
 from shapeopt.complex.subdivision import ROUNDING_ULPS, Box
 from shapeopt.errors import ExtractionError
@@ -38,8 +39,14 @@ CHUNK_NUMBERS = 2**17
 BLOCK = 2**15
 """Regions whose pieces are computed at once: it bounds the memory."""
 
-_LONGEST_CORRECTION = 1e-6
+MARGIN_ULPS = 64
+"""The sign of a vertex that holds by fewer ulps of the neuron's size is decided by walking."""
+
+LONGEST_CORRECTION = 1e-6
 """Where taking the shifts away would move a corner further, its lines coincide up to rounding."""
+
+
+_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,14 @@ class Pieces:
         return (self.corners + self.corners[self.next_facets()]) / 2
 
 
+Outlines = tuple[Int64[Tensor, "n"], Int64[Tensor, "m"], Float[Tensor, "m d"]]
+"""Corners of each polygon, 0 for one that does not close; then, polygon by polygon, the line along
+which the edge from each corner on runs, and the corner."""
+
+
 @dataclass
-class _Outlines:
-    """Polygons as corners in the order they were found, which is round by round over all of them.
+class _Corners:
+    """Corners of polygons in the order they were found, which is round by round over all of them.
 
     Attributes:
         counts: corners of each polygon; 0 for one that did not close.
@@ -129,15 +141,22 @@ class _Outlines:
     lines: Int64[Tensor, "m"]
     corners: Float[Tensor, "m d"]
 
-    def completed_by(self, others: "_Outlines", at: Int64[Tensor, "k"]) -> "_Outlines":
-        """The same with the polygons at the given rows, so far open, from the other outlines."""
-        return _Outlines(
+    def completed_by(self, others: "_Corners", at: Int64[Tensor, "k"]) -> "_Corners":
+        """The same with the polygons at the given rows, so far open, from the others."""
+        return _Corners(
             self.counts.index_copy(0, at, others.counts),
             torch.cat([self.rows, at[others.rows]]),
             torch.cat([self.steps, others.steps]),
             torch.cat([self.lines, others.lines]),
             torch.cat([self.corners, others.corners]),
         )
+
+    def in_order(self) -> Outlines:
+        """Polygon by polygon."""
+        starts = self.counts.cumsum(0) - self.counts
+        order = torch.empty_like(self.rows)
+        order[starts[self.rows] + self.steps] = torch.arange(len(order), device=order.device)
+        return self.counts, self.lines[order], self.corners[order]
 
 
 @dataclass
@@ -162,12 +181,24 @@ class _NearLines:
     reach: Float[Tensor, "n"]
 
 
+def piece_solver(
+    layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"]
+) -> "PieceSolver":
+    """The solver for the box's dimension and device; arguments as for :class:`PieceSolver`."""
+    if box.lower.device.type == "cpu" and box.dimension == 3:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.complex.pieces_cpu import CpuPieceSolver
+
+        return CpuPieceSolver(layers, box, scale)
+    return PieceSolver(layers, box, scale)
+
+
 class PieceSolver:
-    """Finds pieces from sign patterns.
+    """Finds pieces from sign patterns, and vertices from their zeros; in plain torch.
 
     Args:
-        layers: affine layers without graph, in float64 to find pieces.
-        box: the domain, in the same dtype and on the same device.
+        layers: affine layers without graph, in float64.
+        box: the domain, in float64 and on the same device.
         scale: typical largest size of each hidden neuron's values in the box: what rounding is
             measured by.
     """
@@ -183,14 +214,59 @@ class PieceSolver:
         sides = (box.upper - box.lower).repeat_interleave(2)
         self.size = torch.cat([scale.to(sides.dtype), sides[:1], sides])
         order = torch.arange(1, self.num_hidden + 1, device=device)
-        shift = ROUNDING_ULPS * torch.finfo(torch.float64).eps * order * scale
+        shift = ROUNDING_ULPS * _EPS * order * scale
         self.shift = torch.nn.functional.pad(shift, (0, 1 + 2 * box.dimension))
         self._word, self._bit = _bit_positions(self.constraints, device)
         octets = torch.arange(256, dtype=torch.uint8, device=device)
         self._octet_bits = (octets[:, None] >> octets[:8]) & 1
         self._octet_bits = self._octet_bits.to(box.lower.dtype)
 
-    def signs_hold(
+    @torch.no_grad()
+    def solve_vertices(
+        self,
+        vertices: Float[Tensor, "v d"],
+        zeros: Int64[Tensor, "v d"],
+        signs: Int32[Tensor, "v words"],
+    ) -> tuple[Float[Tensor, "v d"], Bool[Tensor, "v"], Float[Tensor, "v d d"]]:
+        """Where the zeros of vertices meet, whether their other signs hold there by a safe margin,
+        and the gradients of the zeros.
+
+        Args:
+            vertices: points near the ones wanted.
+            zeros: the d constraints that are to be 0.
+            signs: packed + signs of each vertex.
+        """
+        chunks = zip(*(part.split(self.chunk) for part in (vertices, zeros, signs)), strict=True)
+        parts = zip(*(self._solve_chunk(*chunk) for chunk in chunks), strict=True)
+        positions, holds, rows = (torch.cat(part) for part in parts)
+        return positions, holds, rows
+
+    def _solve_chunk(
+        self,
+        vertices: Float[Tensor, "v d"],
+        zeros: Int64[Tensor, "v d"],
+        signs: Int32[Tensor, "v words"],
+    ) -> tuple[Float[Tensor, "v d"], Bool[Tensor, "v"], Float[Tensor, "v d d"]]:
+        d = vertices.shape[1]
+        masks = self.masks(signs)
+        axes = torch.eye(d, dtype=vertices.dtype, device=vertices.device)
+        lines = self.lines(masks, vertices, axes[:, None, :].expand(-1, len(vertices), -1))
+        active = lines.gather(2, zeros.expand(d + 1, -1, -1))
+        rows = active[1:].permute(1, 2, 0)
+        inverse = inverse_of(rows)
+        step = -(inverse @ active[0][:, :, None]).squeeze(2)
+        # Within the region of the signs, every constraint is affine.
+        values = lines[0]
+        for slope, part in zip(lines[1:], step.unbind(1), strict=True):
+            values.addcmul_(slope, part[:, None])
+        # Column k of the inverse by row k: 1 / sine of the angle of fold k to the others' meet.
+        sharpness = (inverse.square().sum(dim=1) * rows.square().sum(dim=2)).amax(dim=1)
+        margin = MARGIN_ULPS * _EPS * (1 + sharpness.sqrt())
+        holds = self._signs_hold(values, masks, margin[:, None])
+        holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
+        return vertices + step, holds, rows
+
+    def _signs_hold(
         self,
         values: Float[Tensor, "n constraints"],
         masks: Sequence[Tensor],
@@ -269,49 +345,39 @@ class PieceSolver:
         parts = [self._pieces(block, find(block, points)) for block, points in blocks]
         return parts[0] if len(parts) == 1 else Pieces.concatenate(parts)
 
-    def _pieces(self, signs: Int32[Tensor, "n words"], outlines: _Outlines) -> Pieces:
-        if bool((outlines.counts == 0).any()):
+    def _pieces(self, signs: Int32[Tensor, "n words"], outlines: Outlines) -> Pieces:
+        counts, facets, corners = outlines
+        if bool((counts == 0).any()):
             raise ExtractionError(
                 "a polygon of the zero set does not close: folds of the network coincide, or f is "
                 "constant on a region at its zero set. extract_surface(method='subdivide') "
                 "handles such networks"
             )
-        offsets = torch.nn.functional.pad(outlines.counts.cumsum(0), (1, 0))
-        order = torch.empty_like(outlines.rows)
-        order[offsets[outlines.rows] + outlines.steps] = torch.arange(
-            len(order), device=order.device
-        )
-        facets = outlines.lines[order]
-        pieces = outlines.rows[order]
+        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        pieces = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
         is_plus = (signs[pieces, self._word[facets]] & self._bit[facets]) != 0
-        return Pieces(
-            self.piece_keys(signs),
-            signs,
-            offsets,
-            facets,
-            is_plus,
-            outlines.corners[order],
-        )
+        return Pieces(self.piece_keys(signs), signs, offsets, facets, is_plus, corners)
 
-    def _polygons(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]) -> _Outlines:
-        outlines = self._walk_polygons(signs, base, NEAREST_LINES)
-        open_ = torch.nonzero(outlines.counts == 0).flatten()
+    def _polygons(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]) -> Outlines:
+        """The polygons in the regions with the given signs, each from a point of it."""
+        found = self._walk_polygons(signs, base, NEAREST_LINES)
+        open_ = torch.nonzero(found.counts == 0).flatten()
         for rows in open_.split(self.chunk) if len(open_) else ():
             again = self._walk_polygons(signs[rows], base[rows], self.constraints.num_constraints)
-            outlines = outlines.completed_by(again, rows)
-        return outlines
+            found = found.completed_by(again, rows)
+        return found.in_order()
 
     def _walk_polygons(
         self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"], num_lines: int
-    ) -> _Outlines:
-        """Outlines of the polygons that the given number of lines nearest to the base closes."""
+    ) -> _Corners:
+        """Corners of the polygons that the given number of lines nearest to the base closes."""
         near = self._near_lines(signs, base, num_lines)
         counts, rows, steps, local, planar = _walk(near.lines, near.reach)
         base, frame = near.base[rows], near.frame[:, rows]
         corners = base + planar[0][:, None] * frame[0] + planar[1][:, None] * frame[1]
-        return _Outlines(counts, rows, steps, near.index[rows, local], corners)
+        return _Corners(counts, rows, steps, near.index[rows, local], corners)
 
-    def _segments(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 2"]) -> _Outlines:
+    def _segments(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 2"]) -> Outlines:
         """Both ends of the segment in each region."""
         near = self._near_lines(signs, base, self.constraints.num_constraints)
         value, slope, offset = near.lines
@@ -325,14 +391,8 @@ class PieceSolver:
             place = (offset[row, line] - value[row, line]) / slope[row, line]
             lines.append(line)
             ends.append(near.base + place[:, None] * near.frame[0])
-        steps = torch.zeros_like(row)
-        return _Outlines(
-            2 * is_closed.long(),
-            row.repeat(2),
-            torch.cat([steps, steps + 1]),
-            torch.cat(lines),
-            torch.cat(ends),
-        )
+        counts = 2 * is_closed.long()
+        return counts, torch.stack(lines, dim=1).flatten(), torch.stack(ends, dim=1).flatten(0, 1)
 
     def _near_lines(
         self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n d"], count: int
@@ -525,7 +585,7 @@ def _without_shift(one: Float[Tensor, "4 n"], two: Float[Tensor, "4 n"]) -> Floa
     determinant = one[1] * two[2] - one[2] * two[1]
     step = torch.stack([one[3] * two[2] - two[3] * one[2], two[3] * one[1] - one[3] * two[1]])
     step /= determinant
-    return torch.where(step.abs().amax(dim=0) < _LONGEST_CORRECTION, step, 0)
+    return torch.where(step.abs().amax(dim=0) < LONGEST_CORRECTION, step, 0)
 
 
 @lru_cache(maxsize=8)

@@ -1,14 +1,13 @@
 """Grouping by regions as in ``pruning.py``, compiled for the CPU: by hashing, not by sorting."""
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
 
+from shapeopt.complex.compiled import PARTS, each_part, kernel
 from shapeopt.complex.pruning import Regions
 from shapeopt.complex.skeleton import Skeleton
-from shapeopt.complex.subdivision_cpu import PARTS, kernel
 
 
 class _Cells(NamedTuple):
@@ -45,20 +44,14 @@ def find_regions(skeleton: Skeleton) -> Regions:
     points = skeleton.vertices.float().numpy()
 
     slots = 1 << max(8, (4 * len(base) // PARTS).bit_length())
-    with ThreadPoolExecutor(min(torch.get_num_threads(), PARTS)) as pool:
-
-        def in_parts(kernel: Any, *arguments: Any) -> list[Any]:
-            tasks = [pool.submit(kernel, part, *arguments) for part in range(PARTS)]
-            return [task.result() for task in tasks]
-
-        while True:
-            table = _empty_table(slots, constraints.dimension)
-            counts = in_parts(_enter_vertices, of_vertices, points, table)
-            if min(counts) >= 0:
-                break
-            slots *= 2
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        in_parts(_enter_edges, of_edges, offsets, table, around)
+    while True:
+        table = _empty_table(slots, constraints.dimension)
+        counts = each_part(_enter_vertices, PARTS, True, of_vertices, points, table)
+        if min(counts) >= 0:
+            break
+        slots *= 2
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    each_part(_enter_edges, PARTS, True, of_edges, offsets, table, around)
 
     def joined(rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.concatenate([rows[p, :n] for p, n in enumerate(counts)]))

@@ -5,24 +5,19 @@ loop does everything for an edge while its rows are in the cache, an edge waits 
 of the next neuron that cuts it, and faces are paired through a hash table as large as the cut.
 Everything a neuron does costs time in proportion to the edges it cuts.
 
-Neurons with small cuts are worked off in one compiled loop. Large cuts are divided into a fixed
-number of parts that threads work on. The parts, and so the order of the result, do not depend on
-the number of threads. Kernels release the interpreter lock and are called from a Python thread
-pool: there is no second threading runtime next to torch's.
+Neurons with small cuts are worked off in one compiled loop, large cuts in parts (``compiled.py``).
 
 The first call for a dtype compiles (some ten seconds); numba keeps the code on disk if it can.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, no_type_check
+from typing import no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from shapeopt.complex.compiled import PARTS, each_part, in_parts, kernel
 from shapeopt.complex.memory import Budget
 from shapeopt.complex.signs import Constraints, num_words
 from shapeopt.complex.skeleton import Box, Skeleton, box_skeleton
@@ -30,8 +25,6 @@ from shapeopt.complex.subdivision import Progress, inconsistent, rounding_thresh
 from shapeopt.errors import ExtractionError
 from shapeopt.networks import AffineLayer
 
-PARTS = 8
-"""Parts of a large cut: a power of two."""
 SMALL_CUT = 4096
 """Cuts of up to so many edges are done in one part: handing work to threads would cost more."""
 SMALL_PASS = 1 << 17
@@ -44,16 +37,6 @@ SMALL_ROWS = 1 << 17
 """Room for that many rows from the start."""
 MAX_ROWS = 2**31 - 1
 """Vertices and edges are numbered in int32."""
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles on first use. Kernels carry ``@no_type_check``, or the tests' run-time checks of
-    signatures would wrap them before numba sees them."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory to keep compiled code in: compile in every process
-        return numba.njit(**options)(function)
 
 
 # Lowest set bit of a 32-bit word: (word & -word) * constant has a different top 5 bits for each.
@@ -537,7 +520,6 @@ class CpuSubdivision:
         self.is_partial = False
         self._done = (0, 0, np.zeros((1, 256), np.int64))
         self._scratch: dict[str, np.ndarray] = {}
-        self._threads: ThreadPoolExecutor | None = None
 
     def _rows(self, rows: Tensor) -> _Rows:
         return _Rows(rows.numpy(), self.budget)
@@ -591,7 +573,7 @@ class CpuSubdivision:
             np.zeros((PARTS, width), np.int32),
         )
         self.following.reserve(self.edges.size)
-        self._in_parts(
+        in_parts(
             _decide_signs,
             self.positions.size,
             SMALL_PASS,
@@ -613,7 +595,7 @@ class CpuSubdivision:
         self._done = (column, words, table)
 
     def _pass_over_edges(self, column: int, words: int) -> None:
-        self._in_parts(
+        in_parts(
             _pass_over_edges,
             self.edges.size,
             SMALL_PASS,
@@ -668,11 +650,11 @@ class CpuSubdivision:
         self._make_room(layer, neuron, count)
         parts = PARTS if count > SMALL_CUT else 1
         cut = self._buffer("cut", count, np.int32)
-        self._each_part(_collect, PARTS, parts > 1, offsets, neuron, self._all_queues(), cut)
+        each_part(_collect, PARTS, parts > 1, offsets, neuron, self._all_queues(), cut)
 
         face_keys = self._buffer("face_keys", 2 * count * num_zeros, np.int64)
         face_keys = face_keys.reshape(count, num_zeros, 2)
-        self._in_parts(
+        in_parts(
             _split,
             count,
             SMALL_CUT,
@@ -709,7 +691,7 @@ class CpuSubdivision:
         slot = self._buffer("slot", parts * slots, np.int32)
         pairs = self._buffer("pairs", parts * 2 * most, np.int32).reshape(parts, most, 2)
         found, unpaired = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
-        self._each_part(
+        each_part(
             _pair,
             parts,
             parts > 1,
@@ -725,7 +707,7 @@ class CpuSubdivision:
         if (unpaired < 0).any() or (unpaired.any() and not self.is_partial):
             raise inconsistent(layer)
         offsets = self.edges.size + np.concatenate([[0], np.cumsum(found)])
-        self._each_part(
+        each_part(
             _join,
             parts,
             parts > 1,
@@ -797,36 +779,6 @@ class CpuSubdivision:
             self._scratch[name] = np.empty(size + size // 4, dtype)
         return self._scratch[name][:size]
 
-    def _in_parts(self, kernel: Callable[..., Any], size: int, small: int, *arguments: Any) -> None:
-        """Runs kernel(part, start, stop, ...) on all of 0..size, in one part up to ``small``."""
-        if size <= small:
-            kernel(0, 0, size, *arguments)
-            return
-        bounds = [size * part // PARTS for part in range(PARTS + 1)]
-        pool = self._pool()
-        tasks = [
-            pool.submit(kernel, part, bounds[part], bounds[part + 1], *arguments)
-            for part in range(PARTS)
-        ]
-        for task in tasks:
-            task.result()
-
-    def _each_part(
-        self, kernel: Callable[..., Any], parts: int, in_threads: bool, *arguments: Any
-    ) -> None:
-        """Runs kernel(part, ...) for all parts."""
-        if not in_threads:
-            for part in range(parts):
-                kernel(part, *arguments)
-            return
-        for task in [self._pool().submit(kernel, part, *arguments) for part in range(parts)]:
-            task.result()
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(min(torch.get_num_threads(), PARTS))
-        return self._threads
-
     def skeleton(self) -> Skeleton:
         """The skeleton between two layers; it shares the memory."""
         self._pass_over_edges(0, 0)
@@ -849,8 +801,6 @@ class CpuSubdivision:
     def finish(self) -> Skeleton:
         """The finished skeleton, with the unused memory given back."""
         self._pass_over_edges(0, 0)
-        if self._threads is not None:
-            self._threads.shutdown()
         del self.values, self.following
         self._scratch.clear()
         return Skeleton(

@@ -33,7 +33,7 @@ from shapeopt.complex.differentiate import (
     carries_gradient,
     differentiable_vertices,
 )
-from shapeopt.complex.pieces import Pieces, PieceSolver
+from shapeopt.complex.pieces import Pieces, PieceSolver, piece_solver
 from shapeopt.complex.seeds import (
     RESOLUTION,
     SCALE_RESOLUTION,
@@ -67,7 +67,7 @@ def trace(
     """
     constant, domain = in_double(layers, box)
     samples = sample_grid(constant, domain, seeds if isinstance(seeds, int) else SCALE_RESOLUTION)
-    solver = PieceSolver(constant, domain, samples.scale)
+    solver = piece_solver(constant, domain, samples.scale)
     points = find_seeds(solver, samples, seeds)
     mesh = mesh_of(solver, follow(solver, pieces_at(solver, points)))
     return attach(mesh, layers, box)
@@ -187,6 +187,7 @@ def attach(
     vertices = mesh.vertices.to(box.lower.dtype)
     if carries_gradient(layers):
         where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_signs
+        rows = None if rows is None else rows.to(vertices.dtype)
         vertices = differentiable_vertices(layers, box, *where, rows)
     gradients = affine_gradients(layers, signs.constraints, signs.face_signs)
     normals = torch.nn.functional.normalize(gradients, dim=1)

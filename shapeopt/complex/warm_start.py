@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int32, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from shapeopt.complex.differentiate import carries_gradient, inverse_of
+from shapeopt.complex.differentiate import carries_gradient
 from shapeopt.complex.extract import Bounds, prepare_surface
-from shapeopt.complex.pieces import Pieces, PieceSolver
+from shapeopt.complex.pieces import Pieces, PieceSolver, piece_solver
 from shapeopt.complex.seeds import RESOLUTION, SCALE_RESOLUTION, grid_seeds, sample_grid
 from shapeopt.complex.subdivision import Box
 from shapeopt.complex.surface import PolyhedralSurface
@@ -38,9 +38,6 @@ from shapeopt.complex.tracing import (
 )
 from shapeopt.errors import ExtractionError
 from shapeopt.networks import AffineLayer
-
-MARGIN_ULPS = 64
-"""A sign that holds by less than this many ulps of the neuron's size is decided by walking."""
 
 
 class SurfaceTracer:
@@ -96,13 +93,10 @@ class SurfaceTracer:
         constant, domain = in_double(layers, box)
         if self._scale is None:
             self._scale = sample_grid(constant, domain, SCALE_RESOLUTION).scale
-        # What the dtype of the network leaves unclear about old vertices is decided by walking.
-        same = [AffineLayer(layer.weight.detach(), layer.bias.detach()) for layer in layers]
-        quick = PieceSolver(same, box, self._scale)
-        solver = PieceSolver(constant, domain, self._scale)
+        solver = piece_solver(constant, domain, self._scale)
         pieces, solved = None, None
         if self._last is not None:
-            solved = solve_again(quick, self._last[1])
+            solved = solve_again(solver, self._last[1])
             pieces = retrace(solver, *self._last, solved)
         self._calls_to_search -= 1
         if pieces is None or len(pieces) == 0 or self._calls_to_search < 0:
@@ -117,7 +111,7 @@ class SurfaceTracer:
         self._last = pieces, mesh
         rows = None
         if solved is not None and carries_gradient(layers):
-            rows = solved.rows_at(quick, mesh)
+            rows = solved.rows_at(solver, mesh)
         return attach(mesh, layers, box, rows)
 
 
@@ -191,7 +185,7 @@ def retrace(
         solved: its vertices for the new weights.
     """
     corner = mesh.face_vertices if solver.box.dimension == 3 else mesh.edges.flatten()
-    holds, positions = solved.holds[corner], solved.positions[corner].double()
+    holds, positions = solved.holds[corner], solved.positions[corner]
     piece = old.facet_pieces()
     held = torch.zeros(len(old), dtype=torch.int64, device=piece.device)
     held.index_add_(0, piece, holds.long())
@@ -213,41 +207,10 @@ def solve_again(
     signs = mesh.signs
     assert signs is not None
     every = (
-        mesh.vertices.to(solver.box.lower.dtype),
+        mesh.vertices,
         signs.vertex_zeros.long(),
         signs.vertex_signs,
         signs.vertex_keys,
     )
     vertices, zeros, packed, keys = every if chosen is None else (part[chosen] for part in every)
-    chunks = zip(*(part.split(solver.chunk) for part in (vertices, zeros, packed)), strict=True)
-    parts = [_solve_chunk(solver, *chunk) for chunk in chunks]
-    return SolvedVertices(keys, *(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def _solve_chunk(
-    solver: PieceSolver,
-    vertices: Float[Tensor, "v d"],
-    zeros: Int64[Tensor, "v d"],
-    signs: Int32[Tensor, "v words"],
-) -> tuple[Float[Tensor, "v d"], Bool[Tensor, "v"], Float[Tensor, "v d d"]]:
-    """Positions, whether the signs hold there, and gradients of the zeros."""
-    d = vertices.shape[1]
-    masks = solver.masks(signs)
-    axes = torch.eye(d, dtype=vertices.dtype, device=vertices.device)
-    lines = solver.lines(masks, vertices, axes[:, None, :].expand(-1, len(vertices), -1))
-    active = lines.gather(2, zeros.expand(d + 1, -1, -1))
-    rows = active[1:].permute(1, 2, 0)
-    inverse = inverse_of(rows)
-    step = -(inverse @ active[0][:, :, None]).squeeze(2)
-    # Within the region of the signs, every constraint is affine.
-    values = lines[0]
-    for slope, part in zip(lines[1:], step.unbind(1), strict=True):
-        values.addcmul_(slope, part[:, None])
-    # Column k of the inverse by row k: 1 / sine of the angle of fold k to the other folds' meet.
-    sine = (
-        (inverse.square().sum(dim=1) * rows.square().sum(dim=2)).amax(dim=1, keepdim=True).rsqrt()
-    )
-    eps = torch.finfo(vertices.dtype).eps
-    holds = solver.signs_hold(values, masks, MARGIN_ULPS * eps * (1 + 1 / sine))
-    holds = holds.scatter_(1, zeros, True).all(dim=1) & (sine[:, 0] > eps**0.5)
-    return vertices + step, holds, rows
+    return SolvedVertices(keys, *solver.solve_vertices(vertices, zeros, packed))

@@ -12,6 +12,7 @@ from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralS
 from shapeopt.complex import tracing
 from shapeopt.complex.extract import prepare_surface
 from shapeopt.complex.pieces import PieceSolver
+from shapeopt.complex.pieces_cpu import CpuPieceSolver
 from shapeopt.complex.seeds import grid_seeds, sample_grid
 from shapeopt.complex.warm_start import SurfaceTracer
 from tests.networks import octahedron, random_mlp
@@ -207,6 +208,49 @@ def test_coinciding_folds_are_kept_apart_as_in_subdivision(degrade):
         traced = shapeopt.extract_surface(network, method="trace")
     assert cells(traced)[0] == cells(expected)[0]
     assert cells(traced)[1] == cells(expected)[1]
+
+
+def solvers(network):
+    """The plain and the compiled solver for a network."""
+    constant, domain = tracing.in_double(*prepare_surface(network, (-0.5, 0.5), None))
+    scale = sample_grid(constant, domain, 8).scale
+    return PieceSolver(constant, domain, scale), CpuPieceSolver(constant, domain, scale)
+
+
+SIZES = [(3, 5, 1), (3, 16, 16, 1), (3, 40, 33, 7, 1)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_compiled_pieces_are_those_of_torch(sizes):
+    network = centred_mlp(*sizes, seed=0)
+    mesh = shapeopt.extract_surface(network, dtype=torch.float64).detach()
+    middles = torch.segment_reduce(
+        mesh.vertices[mesh.face_vertices], "mean", lengths=mesh.face_offsets.diff()
+    )
+    one, other = (solver.solve(mesh.signs.face_signs, middles) for solver in solvers(network))
+    for name in ("keys", "signs", "offsets", "facets", "is_plus"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert torch.allclose(one.corners, other.corners, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-4, 1e-3])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
+    network = centred_mlp(*sizes, seed=0)
+    mesh = shapeopt.extract_surface(network, dtype=torch.float64).detach()
+    given = mesh.vertices, mesh.signs.vertex_zeros.long(), mesh.signs.vertex_signs
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += shift * torch.randn_like(parameter)
+    (positions, holds, rows), compiled = (
+        solver.solve_vertices(*given) for solver in solvers(network)
+    )
+    assert torch.equal(holds, compiled[1])
+    assert holds.double().mean() > (0.1 if shift else 0.99)
+    assert shift < 1e-3 or sizes == SIZES[0] or not holds.all()
+    assert torch.allclose(positions[holds], compiled[0][holds], rtol=0, atol=1e-9)
+    assert torch.allclose(rows, compiled[2], rtol=0, atol=1e-9)
 
 
 def test_lost_polygons_are_an_error_and_not_a_hole():

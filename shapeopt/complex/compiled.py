@@ -1,0 +1,58 @@
+"""What the kernels compiled for the CPU have in common.
+
+Large work is divided into a fixed number of parts that threads take up, so the result does not
+depend on the number of threads. Kernels release the interpreter lock and are called from a Python
+thread pool: there is no second threading runtime next to torch's.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numba
+import torch
+
+PARTS = 8
+"""Parts of a large piece of work: a power of two."""
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles on first use. Kernels carry ``@no_type_check``, or the tests' run-time checks of
+    signatures would wrap them before numba sees them."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory to keep compiled code in: compile in every process
+        return numba.njit(**options)(function)
+
+
+def in_parts(kernel: Callable[..., Any], size: int, small: int, *arguments: Any) -> list[Any]:
+    """Results of kernel(part, start, stop, ...) on all of 0..size, in one part up to ``small``."""
+    if size <= small:
+        return [kernel(0, 0, size, *arguments)]
+    bounds = [size * part // PARTS for part in range(PARTS + 1)]
+    pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
+    tasks = [
+        pool.submit(kernel, part, bounds[part], bounds[part + 1], *arguments)
+        for part in range(PARTS)
+    ]
+    return [task.result() for task in tasks]
+
+
+def each_part(
+    kernel: Callable[..., Any], parts: int, in_threads: bool, *arguments: Any
+) -> list[Any]:
+    """Results of kernel(part, ...) for all parts."""
+    if not in_threads:
+        return [kernel(part, *arguments) for part in range(parts)]
+    pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
+    tasks = [pool.submit(kernel, part, *arguments) for part in range(parts)]
+    return [task.result() for task in tasks]
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: those of its parent do not outlive a fork."""
+    return ThreadPoolExecutor(threads)

@@ -1,0 +1,390 @@
+"""Polygons and vertices from their signs as in ``pieces.py``, compiled for the CPU; see there.
+
+One loop does everything for a polygon or vertex while it is in the cache. All is in float64.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int32, Int64
+from torch import Tensor
+
+from shapeopt.complex.compiled import in_parts, kernel
+from shapeopt.complex.pieces import (
+    LONGEST_CORRECTION,
+    MARGIN_ULPS,
+    NEAREST_LINES,
+    Outlines,
+    PieceSolver,
+)
+from shapeopt.complex.subdivision import Box
+from shapeopt.networks import AffineLayer
+
+SMALL = 128
+"""Up to so many polygons or vertices are done in one part: threads would cost more."""
+
+MEAN_CORNERS = 8
+"""Room for corners, per polygon, to start with; they have 4 on average."""
+
+
+EPS = np.finfo(np.float64).eps
+
+
+class FlatNet(NamedTuple):
+    """A network with 3 inputs in flat arrays: kernels are compiled once for all architectures."""
+
+    widths: np.ndarray  # inputs, then the width of each layer
+    weights: np.ndarray  # row-major [in, out], layer after layer
+    starts: np.ndarray  # of each layer's weights
+    biases: np.ndarray
+    words: np.ndarray  # each layer's first column of the packed signs
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+class CpuPieceSolver(PieceSolver):
+    """The solver for 3 dimensions on a CPU."""
+
+    def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
+        super().__init__(layers, box, scale)
+        weights = [layer.weight.numpy().T.ravel() for layer in layers]
+        self._net = FlatNet(
+            np.array([3, *self.constraints.widths]),
+            np.concatenate(weights),
+            np.cumsum([0, *(len(part) for part in weights)]),
+            np.concatenate([layer.bias.numpy() for layer in layers]),
+            np.array([self.constraints.words(i).start for i in range(len(layers))]),
+            box.lower.numpy(),
+            box.upper.numpy(),
+        )
+
+    def _polygons(self, signs: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]) -> Outlines:
+        count = len(signs)
+        counts = np.empty(count, np.int64)
+        given = self._net, self.shift.numpy(), signs.numpy().view(np.uint32), base.numpy(), counts
+        room = MEAN_CORNERS * (count + SMALL)
+        while True:
+            facets, corners = np.empty(room, np.int64), np.empty((room, 3))
+            found = in_parts(_outlines, count, SMALL, *given, facets, corners)
+            if min(size for _, size in found) >= 0:
+                break
+            room *= 2
+        chosen = [slice(first, first + size) for first, size in found]
+        return (
+            torch.from_numpy(counts),
+            torch.from_numpy(np.concatenate([facets[part] for part in chosen])),
+            torch.from_numpy(np.concatenate([corners[part] for part in chosen])),
+        )
+
+    def solve_vertices(
+        self,
+        vertices: Float64[Tensor, "v 3"],
+        zeros: Int64[Tensor, "v 3"],
+        signs: Int32[Tensor, "v words"],
+    ) -> tuple[Float64[Tensor, "v 3"], Bool[Tensor, "v"], Float64[Tensor, "v 3 3"]]:
+        """As in :class:`PieceSolver`."""
+        count = len(vertices)
+        positions, rows = np.empty((count, 3)), np.empty((count, 3, 3))
+        holds = np.empty(count, np.bool_)
+        given = vertices.numpy(), zeros.numpy(), signs.numpy().view(np.uint32)
+        sizes = self.size.numpy(), MARGIN_ULPS * EPS
+        in_parts(_solve, count, SMALL, self._net, *sizes, *given, positions, holds, rows)
+        return torch.from_numpy(positions), torch.from_numpy(holds), torch.from_numpy(rows)
+
+
+@kernel
+@no_type_check
+def _outlines(part, start, stop, net, shift, signs, base, counts, facets, corners):
+    """Walks round the polygons start..stop.
+
+    Returns where their corners start in the part's share of the room, and their number: -1 if
+    there was no room for them.
+    """
+    num_hidden, total = len(net.biases) - 1, len(shift)
+    lines, planar = np.empty((4, total)), np.empty((4, total))
+    sign, way = np.ones(total), np.empty(max(total, NEAREST_LINES))
+    near, numbers = np.empty((4, NEAREST_LINES)), np.zeros(NEAREST_LINES, np.int64)
+    every, frame, origin = np.arange(total), np.empty((3, 3)), np.empty(3)
+    active = np.empty(net.widths.max() + 1, np.int64)
+    rows = max(len(signs), 1)
+    first, last = len(facets) * start // rows, len(facets) * stop // rows
+    found = first
+    for row in range(start, stop):
+        _affine_maps(net, signs[row], base[row], lines, sign, active)
+        _find_plane(lines, num_hidden, frame, origin)
+        _cut_plane(lines, sign, shift, num_hidden, frame, origin, planar)
+        reach = _choose_nearest(planar, way[:total], near, numbers)
+        room = facets[found:last], corners[found:last]
+        count = _walk(near, numbers, reach, way[:NEAREST_LINES], *room)
+        if count == 0:
+            count = _walk(planar, every, np.inf, way[:total], *room)
+        if count < 0:
+            return first, -1
+        counts[row] = count
+        for i in range(found, found + count):
+            s, t = corners[i, 0], corners[i, 1]
+            for k in range(3):
+                corners[i, k] = base[row, k] + origin[k] + s * frame[0, k] + t * frame[1, k]
+        found += counts[row]
+    return first, found - first
+
+
+@kernel
+@no_type_check
+def _affine_maps(net, signs, base, lines, sign, active):
+    """Values at the base of all neurons, with the given signs, and of the box planes: ``lines[0]``;
+    their slopes along the axes: the rest; and 1 for + or -1 for each hidden neuron: ``sign``.
+
+    Inner loops run over slices, for the compiler to make vector instructions of them.
+    """
+    first, previous, num_in = 0, 0, 3
+    for layer in range(len(net.widths) - 1):
+        width = net.widths[layer + 1]
+        weights = net.weights[net.starts[layer] :]
+        biases = net.biases[first:]
+        value, along_x = lines[0][first:], lines[1][first:]
+        along_y, along_z = lines[2][first:], lines[3][first:]
+        if layer == 0:
+            x, y, z = base
+            of_y, of_z = weights[width:], weights[2 * width :]
+            for j in range(width):
+                along_x[j], along_y[j], along_z[j] = weights[j], of_y[j], of_z[j]
+                value[j] = biases[j] + (x * weights[j] + y * of_y[j] + z * of_z[j])
+        else:
+            for j in range(width):
+                value[j], along_x[j], along_y[j], along_z[j] = biases[j], 0, 0, 0
+            count, word = 0, net.words[layer - 1]
+            for i in range(num_in):
+                bit = (signs[word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
+                active[count] = i
+                count += bit
+                sign[previous + i] = 2.0 * bit - 1.0
+            _add_layer(lines, active[:count], previous, first, width, weights)
+        previous, first, num_in = first, first + width, width
+    for plane in range(first, first + 6):
+        axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
+        for k in range(3):
+            lines[1 + k, plane] = 0
+        lines[1 + axis, plane] = -1 if is_upper else 1
+        x = base[axis]
+        lines[0, plane] = net.upper[axis] - x if is_upper else x - net.lower[axis]
+
+
+@kernel
+@no_type_check
+def _add_layer(lines, active, previous, first, width, weights):
+    """Adds the active neurons of the previous layer times their weights, four at a time."""
+    count = len(active)
+    for k in range(4):
+        before, out = lines[k][previous:first], lines[k][first : first + width]
+        if width == 1:
+            for i in range(count):
+                out[0] += before[active[i]] * weights[active[i]]
+            continue
+        for i in range(0, count - 3, 4):
+            one, two, three, four = active[i], active[i + 1], active[i + 2], active[i + 3]
+            of_one, of_two = weights[one * width :], weights[two * width :]
+            of_three, of_four = weights[three * width :], weights[four * width :]
+            a, b, c, d = before[one], before[two], before[three], before[four]
+            for j in range(width):
+                out[j] += (a * of_one[j] + b * of_two[j]) + (c * of_three[j] + d * of_four[j])
+        for i in range(count - count % 4, count):
+            a, of_one = before[active[i]], weights[active[i] * width :]
+            for j in range(width):
+                out[j] += a * of_one[j]
+
+
+@kernel
+@no_type_check
+def _find_plane(lines, output, frame, origin):
+    """Two unit directions in the plane f = 0 and its unit normal, right-handed; and the point of
+    the plane that is nearest to the base, from there."""
+    first, second, normal = frame[0], frame[1], frame[2]
+    gradient = lines[1:, output]
+    length = np.sqrt(_dot(gradient, gradient))
+    least = 0
+    for k in range(3):
+        normal[k] = gradient[k] / length
+        origin[k] = -lines[0, output] / length * normal[k]
+        if abs(normal[k]) < abs(normal[least]):
+            least = k
+    second[:] = 0
+    second[least] = 1
+    _cross(normal, second, first)
+    length = np.sqrt(_dot(first, first))
+    for k in range(3):
+        first[k] /= length
+    _cross(normal, first, second)
+
+
+@kernel
+@no_type_check
+def _cross(a, b, out):
+    out[0] = a[1] * b[2] - a[2] * b[1]
+    out[1] = a[2] * b[0] - a[0] * b[2]
+    out[2] = a[0] * b[1] - a[1] * b[0]
+
+
+@kernel
+@no_type_check
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+@no_type_check
+def _cut_plane(lines, sign, shift, output, frame, origin, planar):
+    """Where the constraints are 0 in the plane, positive inside: value, slopes, and the part of
+    the value that is shift. f itself becomes a constant."""
+    at_base, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
+    values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
+    (sx, sy, sz), (tx, ty, tz), (x, y, z) = frame[0], frame[1], origin
+    for j in range(len(shift)):
+        value = at_base[j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
+        slopes_s[j] = sign[j] * (along_x[j] * sx + along_y[j] * sy + along_z[j] * sz)
+        slopes_t[j] = sign[j] * (along_x[j] * tx + along_y[j] * ty + along_z[j] * tz)
+        shifts[j] = sign[j] * shift[j]
+        values[j] = sign[j] * value + shifts[j]
+    values[output], slopes_s[output], slopes_t[output], shifts[output] = 1, 0, 0, 0
+
+
+@kernel
+@no_type_check
+def _choose_nearest(planar, squared, near, lines):
+    """Copies the lines nearest to the base into ``near``, and their numbers into ``lines``; what
+    room is left is filled with constants.
+
+    Returns the squared distance from the base within which no line is missing.
+    """
+    values, slopes_s, slopes_t = planar[0], planar[1], planar[2]
+    for j in range(len(squared)):
+        # Rounding may put the base outside: then the line it is furthest outside of is near.
+        size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
+        distance = values[j] * abs(values[j]) / size
+        squared[j] = distance if size > 0 else np.inf
+    room, count, reach = len(lines), 0, np.inf
+    for j in range(len(squared)):
+        if squared[j] < reach:
+            if count == room:
+                count -= 1
+            at = count
+            while at > 0 and squared[lines[at - 1]] > squared[j]:
+                lines[at] = lines[at - 1]
+                at -= 1
+            lines[at] = j
+            count += 1
+            if count == room:
+                reach = squared[lines[room - 1]]
+    for i in range(room):
+        for k in range(4):
+            near[k, i] = planar[k, lines[i]] if i < count else k == 0
+    return reach
+
+
+@kernel
+@no_type_check
+def _walk(planar, numbers, reach, way, facets, corners):
+    """Walks round a polygon, from the foot point on its nearest line.
+
+    Args:
+        planar, numbers: the lines, see ``_cut_plane``.
+        reach: squared distance from the base within which no line is missing.
+        way: room for a number per line.
+
+    Returns its number of corners, 0 if the walk leaves the reach or does not come back, -1 if
+    there is no room.
+    """
+    values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
+    total = len(way)
+    for j in range(total):
+        size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
+        distance = values[j] * abs(values[j]) / size
+        way[j] = distance if size > 0 else np.inf
+    start = way.argmin()
+    size = slopes_s[start] * slopes_s[start] + slopes_t[start] * slopes_t[start]
+    s, t = -values[start] / size * slopes_s[start], -values[start] / size * slopes_t[start]
+    current, previous = start, start
+    for step in range(total):
+        along_s, along_t = slopes_t[current], -slopes_s[current]  # the inside is to the left
+        for j in range(total):
+            there = values[j] + slopes_s[j] * s + slopes_t[j] * t
+            rising = slopes_s[j] * along_s + slopes_t[j] * along_t
+            length = there / -rising
+            way[j] = length if rising < 0 else np.inf
+        way[current] = way[previous] = np.inf
+        line, shortest = 0, max(way[0], 0.0)
+        for j in range(1, total):
+            if way[j] <= shortest:
+                length = max(way[j], 0.0)
+                # Several may be at rounding level: then the first of the constraints is next.
+                if length < shortest or numbers[j] < numbers[line]:
+                    line, shortest = j, length
+        # The base may lie past the corner by its own rounding: the first corner is exact for it.
+        length = way[line] if step == 0 else shortest
+        s, t = s + length * along_s, t + length * along_t
+        if not s * s + t * t < reach:
+            return 0
+        if step == len(facets):
+            return -1
+        facets[step] = numbers[line]
+        corners[step, 0], corners[step, 1] = s, t
+        determinant = slopes_s[current] * slopes_t[line] - slopes_t[current] * slopes_s[line]
+        one, two = shifts[current], shifts[line]
+        step_s = (one * slopes_t[line] - two * slopes_t[current]) / determinant
+        step_t = (two * slopes_s[current] - one * slopes_s[line]) / determinant
+        if max(abs(step_s), abs(step_t)) < LONGEST_CORRECTION:
+            corners[step, 0] += step_s
+            corners[step, 1] += step_t
+        if line == start:
+            return step + 1
+        previous, current = current, line
+    return 0
+
+
+@kernel
+@no_type_check
+def _solve(part, start, stop, net, size, margin, vertices, zeros, signs, positions, holds, rows):
+    """Newton's step from each vertex, and whether the other signs hold where it leads."""
+    total, num_hidden = len(size), len(net.biases) - 1
+    lines, sign, values = np.empty((4, total)), np.ones(total), np.empty(total)
+    active = np.empty(net.widths.max() + 1, np.int64)
+    inverse, step = np.empty((3, 3)), np.empty(3)
+    for vertex in range(start, stop):
+        _affine_maps(net, signs[vertex], vertices[vertex], lines, sign, active)
+        row = rows[vertex]
+        for i in range(3):
+            for k in range(3):
+                row[i, k] = lines[1 + k, zeros[vertex, i]]
+        # Row i of the inverse's transpose: the cross product of the other two, by the determinant.
+        for i in range(3):
+            _cross(row[(i + 1) % 3], row[(i + 2) % 3], inverse[i])
+        determinant = _dot(row[0], inverse[0])
+        sharpness = 0.0  # 1 / sine^2 of the smallest angle between a fold and the others' meet
+        step[:] = 0
+        for i in range(3):
+            square = _dot(inverse[i], inverse[i]) * _dot(row[i], row[i])
+            sharpness = max(sharpness, square / (determinant * determinant))
+            value = lines[0, zeros[vertex, i]] / determinant
+            for k in range(3):
+                step[k] -= inverse[i, k] * value
+        for k in range(3):
+            positions[vertex, k] = vertices[vertex, k] + step[k]
+        if determinant == 0 or sharpness >= 1 / EPS:
+            holds[vertex] = False
+            continue
+
+        x, y, z = step
+        along_x, along_y, along_z = lines[1], lines[2], lines[3]
+        for j in range(total):
+            moved = lines[0][j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
+            values[j] = sign[j] * moved
+        values[num_hidden] = np.inf
+        for i in range(3):
+            values[zeros[vertex, i]] = np.inf
+        least = margin * (1 + np.sqrt(sharpness))
+        failed = 0
+        for j in range(total):
+            failed += values[j] <= least * size[j]
+        holds[vertex] = failed == 0
