@@ -1,0 +1,173 @@
+"""Polygons against distance: plain fits, with the face-count loss, and with merged polygons.
+
+    python -m experiments.face_count.run [--folder outputs/face_count] [--only "dense 4x7"]
+
+Writes ``results.json``, ``pareto.png`` and ``bunny.png`` beside this file and prints the tables of
+its README. Finished trainings in the folder and the decimation curve in ``results.json`` are used
+again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.face_count.decimation import decimate, decimation_curve, triangles_needed
+from experiments.face_count.figures import draw_bunnies, draw_pareto
+from experiments.runs import ROOT, machine, markdown_table, measure_triangles, surface_of, train
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.data.scans import fetch_scan
+from shapeopt.simplify import merge_polygons, remove_idle_neurons
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.json"
+PLAIN = {  # sdf_network without skip connections, fitted to the signed distance
+    "plain 2x16": ["model.depth=2", "model.width=16"],
+    "plain 3x16": ["model.depth=3", "model.width=16"],
+    "plain 3x24": ["model.depth=3", "model.width=24"],
+}
+DENSE = {
+    "dense 4x7": ["model.width=7"],
+    "dense 4x9": ["model.width=9"],
+    "dense 4x12": ["model.width=12"],
+}
+CONTROL = "dense 4x9"  # goes through the shape phase without the face-count loss, too
+STAGES = {
+    "plain": "",
+    "fit": "after the fit",
+    "surface_distance": "shape phase without face count",
+    "face_count": "shape phase with face count",
+}
+MERGE_ERRORS = (0.5, 1.0, 2.0, 3.0)  # in units of the surface's own mean distance to the truth
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "face_count")
+    parser.add_argument("--only", nargs="*", choices=[*PLAIN, *DENSE])
+    options = parser.parse_args()
+    truth = fetch_scan("stanford_bunny")
+    results = read_results()
+    curve = results["decimation"] or decimation_curve(truth)
+    results |= {"machine": machine(), "decimation": curve}
+    for name in options.only or [*PLAIN, *DENSE]:
+        for stage, checkpoint in trainings(options.folder, name).items():
+            row = {"network": name, "stage": stage} | measure_all(checkpoint, truth, curve)
+            print(json.dumps(row), flush=True)
+            results["surfaces"][f"{name} {stage}"] = row
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(tables(results))
+    draw_pareto(list(results["surfaces"].values()), curve, HERE / "pareto.png")
+    draw_bunnies(folder_of(options.folder, CONTROL), HERE / "bunny.png")
+
+
+def read_results() -> dict[str, Any]:
+    """The results so far; those of an earlier run are kept until they are measured again."""
+    if RESULTS.is_file():
+        return json.loads(RESULTS.read_text())
+    return {"machine": {}, "decimation": [], "surfaces": {}}
+
+
+def trainings(folder: Path, name: str) -> dict[str, Path]:
+    """Checkpoints of a network by stage; see ``STAGES``."""
+    if name in PLAIN:
+        plain = ["model._target_=shapeopt.sdf_network", *PLAIN[name], "training.shape.steps=0"]
+        settings = ["experiment=lowpoly", *plain, "losses.distance.near=0.003"]
+        return {"plain": train(folder_of(folder, name), *settings) / "checkpoints" / "last.pt"}
+    settings = ["experiment=lowpoly", *DENSE[name]]
+    finished = train(folder_of(folder, name), *settings) / "checkpoints"
+    stages = {"fit": finished / "fit.pt"}
+    if name == CONTROL:
+        fitted = (finished / "fit.pt").resolve()
+        settings += [f"resume={fitted}", "losses.face_count.weight=0"]
+        without = train(folder_of(folder, f"{name} without"), *settings)
+        stages["surface_distance"] = without / "checkpoints" / "last.pt"
+    return stages | {"face_count": finished / "last.pt"}
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    return folder / name.replace(" ", "_")
+
+
+def measure_all(checkpoint: Path, truth: Path, curve: list[dict[str, float]]) -> dict[str, Any]:
+    """The surface of a checkpoint, merged within several errors, and decimated for comparison."""
+    surface = surface_of(checkpoint).detach()
+    row = measure_surface(surface, truth, curve)
+    row |= {"closed": surface.is_closed, "components_minus_handles": surface.euler_characteristic}
+    row["idle_neurons"] = idle_neurons_of(checkpoint)
+    side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
+    row["merged"] = []
+    for factor in MERGE_ERRORS:
+        error = factor * row["distance"]
+        merged = merge_polygons(surface, error * side)
+        vertices, triangles = decimate(surface.vertices, surface.triangles(), merged.num_faces)
+        decimated = measure_triangles(vertices, triangles, truth)["distance"]
+        row["merged"].append(
+            {"error": error}
+            | measure_surface(merged, truth, curve)
+            | {"closed": merged.is_closed, "decimated_to_as_many": decimated}
+        )
+    return row
+
+
+def measure_surface(
+    surface: PolyhedralSurface, truth: Path, curve: list[dict[str, float]]
+) -> dict[str, Any]:
+    """Polygons and triangles, the distance, and both counts per triangle of decimation."""
+    distance = measure_triangles(surface.vertices, surface.triangles(), truth)["distance"]
+    needed = triangles_needed(curve, distance)
+    return {
+        "distance": distance,
+        "polygons": surface.num_faces,
+        "triangles": len(surface.triangles()),
+        "decimation_needs": needed,
+        "face_efficiency": surface.num_faces / needed,
+        "triangle_efficiency": len(surface.triangles()) / needed,
+    }
+
+
+def idle_neurons_of(checkpoint: Path) -> dict[str, Any]:
+    """What the exact removal of neurons gives."""
+    from omegaconf import OmegaConf
+
+    from shapeopt.checkpoints import Checkpoint
+    from shapeopt.config import build
+
+    saved = Checkpoint.load(checkpoint)
+    network = build(OmegaConf.create(saved.config["model"]))
+    network.load_state_dict(saved.network)
+    reduction = remove_idle_neurons(network)
+    return {
+        "before": reduction.widths_before,
+        "after": reduction.widths,
+        "refused": reduction.refused,
+    }
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The tables of the README."""
+    decimation = [
+        {"triangles": row["triangles"], "distance x 1e-3": f"{1e3 * row['distance']:.2f}"}
+        for row in results["decimation"]
+    ]
+    networks = []
+    for row in results["surfaces"].values():
+        merged = row["merged"][MERGE_ERRORS.index(2.0)]
+        networks.append(
+            {
+                "network": f"{row['network']} {STAGES[row['stage']]}".strip(),
+                "distance x 1e-3": f"{1e3 * row['distance']:.2f}",
+                "polygons": f"{row['polygons']:,}",
+                "face efficiency": f"{row['face_efficiency']:.1f}",
+                "merged: distance": f"{1e3 * merged['distance']:.2f}",
+                "polygons ": f"{merged['polygons']:,}",
+                "face efficiency ": f"{merged['face_efficiency']:.2f}",
+                "triangles": f"{merged['triangles']:,}",
+                "per triangle": f"{merged['triangle_efficiency']:.1f}",
+            }
+        )
+    return markdown_table(networks) + "\n" + markdown_table(decimation)
+
+
+if __name__ == "__main__":
+    main()
