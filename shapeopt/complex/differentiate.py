@@ -19,6 +19,9 @@ from shapeopt.complex.signs import WORD_BITS, Constraints
 from shapeopt.complex.subdivision import Box
 from shapeopt.networks import AffineLayer
 
+CHUNK = 2**12
+"""Regions whose gradients are computed at a time: they stay in the processor's cache."""
+
 
 def differentiable_vertices(
     layers: Sequence[AffineLayer],
@@ -64,6 +67,9 @@ def affine_gradients(
     layers: Sequence[AffineLayer], constraints: Constraints, signs: Int32[Tensor, "n words"]
 ) -> Float[Tensor, "n d"]:
     """Gradient of the output in the regions with the given packed + signs, with graph."""
+    if len(signs) > CHUNK and not carries_gradient(layers):
+        parts = [affine_gradients(layers, constraints, part) for part in signs.split(CHUNK)]
+        return torch.cat(parts)
     *hidden, last = layers
     gradient = last.weight.expand(len(signs), -1)
     for index in reversed(range(len(hidden))):
