@@ -1,0 +1,144 @@
+"""How close small networks come to known shapes: trains, measures, writes table and pictures."""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.runs import machine, markdown_table, measure, train
+from shapeopt.checkpoints import Checkpoint
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.data import MeshReference
+from shapeopt.evaluate import extract_checkpoint, read_truth
+from shapeopt.viewing import render_png
+
+HERE = Path(__file__).parent
+TABLE_START, TABLE_END = "<!-- table -->", "<!-- end of table -->"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training: the experiment's name, the shape's file without ``.obj``, its upright axis."""
+
+    experiment: str
+    shape: str
+    up: str = "y"
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}_{self.shape}"
+
+
+CASES = [
+    Case("reconstruction_3x16", "stanford-bunny"),
+    Case("reconstruction_8x32", "stanford-bunny"),
+    Case("reconstruction_3x32", "fandisk", up="z"),
+    Case("reconstruction_3x32", "rocker-arm", up="z"),
+    Case("reconstruction_3x32", "spot"),
+    Case("stanford_bunny", "stanford-bunny"),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs what is not there yet, then measures everything."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.reconstruction.run")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the .obj files")
+    parser.add_argument("--output", type=Path, default=Path("outputs/reconstruction"))
+    options = parser.parse_args(arguments)
+    rows = [row for case in CASES for row in results(case, options.data.resolve(), options.output)]
+    (HERE / "results.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    write_table(HERE / "README.md", rows)
+    draw(options.data, options.output)
+
+
+def results(case: Case, data: Path, output: Path) -> list[dict[str, Any]]:
+    """A row for the end of the fit phase, and one for the end of the shape phase if there is one.
+
+    ``cpu_seconds`` and ``wall_seconds`` are those of the whole ``python train.py``, with loading,
+    measuring and drawing; the first is what counts where other work runs beside it.
+    """
+    folder, truth = output / case.name, data / f"{case.shape}.obj"
+    clock = folder / "seconds.json"
+    before = seconds()
+    train(folder, f"experiment={case.experiment}", "data=file", f"data.path={truth}")
+    if not clock.is_file():
+        spent = {name: round(value - before[name], 1) for name, value in seconds().items()}
+        clock.write_text(json.dumps(spent))
+    common = {"experiment": case.experiment, "shape": case.shape}
+    common |= json.loads(clock.read_text())
+    phases = {"fit": folder / "checkpoints" / "fit.pt"}
+    if Checkpoint.load(folder / "checkpoints" / "last.pt").fitted is not None:
+        phases["shape"] = folder / "checkpoints" / "last.pt"
+    return [common | {"phase": name} | measure(path, truth) for name, path in phases.items()]
+
+
+def seconds() -> dict[str, float]:
+    """Time so far: on the clock, and of all cores in child processes that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "wall_seconds": time.perf_counter(),
+        "cpu_seconds": children.ru_utime + children.ru_stime,
+    }
+
+
+def write_table(readme: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Puts the rows between the two marks of the README."""
+    table = markdown_table([table_row(row) for row in rows])
+    before, rest = readme.read_text().split(TABLE_START)
+    after = rest.split(TABLE_END)[1]
+    readme.write_text(f"{before}{TABLE_START}\n{table}{TABLE_END}{after}")
+
+
+def table_row(row: dict[str, Any]) -> dict[str, str]:
+    """What the README shows of a result: distances in thousandths of the longest side."""
+    return {
+        "experiment": row["experiment"],
+        "shape": row["shape"],
+        "phase": row["phase"],
+        "polygons": f"{row['polygons']:,}",
+        "distance x 10⁻³": f"{1e3 * row['distance']:.2f}",
+        "largest x 10⁻³": f"{1e3 * row['hausdorff']:.1f}",
+        "normals": f"{row['normal_consistency']:.3f}",
+        "F-score": f"{row['f_score']:.4f}",
+        "CPU seconds": f"{row['cpu_seconds']:.0f}",
+    }
+
+
+def draw(data: Path, output: Path) -> None:
+    """The bunny with more and more weights beside the scan, and the other shapes."""
+    bunny = {"the scan": scan(data / "stanford-bunny.obj")}
+    for case in CASES[:2]:
+        bunny[case.experiment.removeprefix("reconstruction_")] = upright(case, output)
+    render_png(bunny, HERE / "bunny.png", azimuth=10, elevation=12, size=4, dpi=100)
+    shapes = {case.shape: upright(case, output) for case in CASES[2:5]}
+    render_png(shapes, HERE / "shapes.png", size=4, dpi=100)
+
+
+def upright(case: Case, output: Path) -> PolyhedralSurface:
+    """The fitted surface, in normalised units, z up."""
+    surface, _ = extract_checkpoint(output / case.name / "checkpoints" / "last.pt")
+    return surface.with_vertices(z_up(surface.vertices) if case.up == "y" else surface.vertices)
+
+
+def scan(path: Path) -> PolyhedralSurface:
+    """A true mesh as a surface, its longest side 0.9 like that of a normalised cloud, z up."""
+    truth = read_truth(path).reference
+    assert isinstance(truth, MeshReference)
+    vertices = 0.9 * z_up(torch.from_numpy(truth.vertices))
+    return PolyhedralSurface.from_polygons(vertices, truth.faces.tolist())
+
+
+def z_up(vertices: torch.Tensor) -> torch.Tensor:
+    """The same points seen in a world where z is up, and not y."""
+    x, y, z = vertices.unbind(1)
+    return torch.stack([x, -z, y], dim=1)
+
+
+if __name__ == "__main__":
+    main()
