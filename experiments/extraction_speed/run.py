@@ -178,8 +178,8 @@ def peak_bytes(device: str) -> int:
 def work(case: dict) -> dict:
     """Runs one case and returns its medians.
 
-    A small extraction first loads all code, and if there is time for several runs the first one
-    does not count: it grows the process's memory, which is slow and says little.
+    A small extraction first loads all code. The first run of the case does not count: it grows the
+    process's memory, which on a virtual machine can take longer than the work itself.
     """
     device = case["device"]
     shapeopt.extract_complex(
@@ -189,7 +189,7 @@ def work(case: dict) -> dict:
     before = peak_bytes(device)
     seconds: list[float] = []
     pairs = []
-    while len(seconds) < case["repeats"] and (not seconds or sum(seconds) < case["patience"]):
+    while len(seconds) < 2 or (len(seconds) <= case["repeats"] and sum(seconds) < case["patience"]):
         start = time.perf_counter()
         result = KINDS[case["kind"]](network, case)
         if device == "cuda":
@@ -197,8 +197,7 @@ def work(case: dict) -> dict:
         seconds.append(time.perf_counter() - start)
         if "ours_seconds" in result:
             pairs.append((result["published_seconds"], result["ours_seconds"]))
-    if len(seconds) > 1:
-        seconds, pairs = seconds[1:], pairs[1:]
+    seconds, pairs = seconds[1:], pairs[1:]
     if pairs:
         theirs, ours = (statistics.median(part) for part in zip(*pairs, strict=True))
         result |= {"published_seconds": theirs, "ours_seconds": ours, "ratio": theirs / ours}

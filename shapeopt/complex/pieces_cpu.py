@@ -112,7 +112,7 @@ def _outlines(part, start, stop, net, shift, signs, base, counts, facets, corner
     first, last = len(facets) * start // rows, len(facets) * stop // rows
     found = first
     for row in range(start, stop):
-        _affine_maps(net, signs[row], base[row], lines, sign, active)
+        _affine_maps(net, signs, base, row, lines, sign, active)
         _find_plane(lines, num_hidden, frame, origin)
         _cut_plane(lines, sign, shift, num_hidden, frame, origin, planar)
         reach = _choose_nearest(planar, way[:total], near, numbers)
@@ -133,65 +133,65 @@ def _outlines(part, start, stop, net, shift, signs, base, counts, facets, corner
 
 @kernel
 @no_type_check
-def _affine_maps(net, signs, base, lines, sign, active):
-    """Values at the base of all neurons, with the given signs, and of the box planes: ``lines[0]``;
-    their slopes along the axes: the rest; and 1 for + or -1 for each hidden neuron: ``sign``.
-
-    Inner loops run over slices, for the compiler to make vector instructions of them.
-    """
-    first, previous, num_in = 0, 0, 3
-    for layer in range(len(net.widths) - 1):
-        width = net.widths[layer + 1]
-        weights = net.weights[net.starts[layer] :]
-        biases = net.biases[first:]
-        value, along_x = lines[0][first:], lines[1][first:]
-        along_y, along_z = lines[2][first:], lines[3][first:]
-        if layer == 0:
-            x, y, z = base
-            of_y, of_z = weights[width:], weights[2 * width :]
-            for j in range(width):
-                along_x[j], along_y[j], along_z[j] = weights[j], of_y[j], of_z[j]
-                value[j] = biases[j] + (x * weights[j] + y * of_y[j] + z * of_z[j])
-        else:
-            for j in range(width):
-                value[j], along_x[j], along_y[j], along_z[j] = biases[j], 0, 0, 0
-            count, word = 0, net.words[layer - 1]
-            for i in range(num_in):
-                bit = (signs[word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
-                active[count] = i
-                count += bit
-                sign[previous + i] = 2.0 * bit - 1.0
-            _add_layer(lines, active[:count], previous, first, width, weights)
-        previous, first, num_in = first, first + width, width
+def _affine_maps(net, signs, base, row, lines, sign, active):
+    """Values at a base of all neurons, with the signs of a row, and of the box planes:
+    ``lines[0]``; their slopes along the axes: the rest; and 1 for + or -1 for each hidden neuron:
+    ``sign``."""
+    x, y, z = base[row]
+    width = net.widths[1]
+    for j in range(width):
+        of_x, of_y = net.weights[j], net.weights[width + j]
+        of_z = net.weights[2 * width + j]
+        lines[0, j] = net.biases[j] + (x * of_x + y * of_y + z * of_z)
+        lines[1, j], lines[2, j], lines[3, j] = of_x, of_y, of_z
+    first = width
+    for layer in range(1, len(net.widths) - 1):
+        num_in, word = net.widths[layer], net.words[layer - 1]
+        previous, count = first - num_in, 0
+        for i in range(num_in):
+            bit = (signs[row, word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
+            active[count] = i
+            count += bit
+            sign[previous + i] = 2.0 * bit - 1.0
+        _add_layer(net, layer, lines, active, count, previous, first)
+        first += net.widths[layer + 1]
     for plane in range(first, first + 6):
         axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
         for k in range(3):
             lines[1 + k, plane] = 0
         lines[1 + axis, plane] = -1 if is_upper else 1
-        x = base[axis]
+        x = base[row, axis]
         lines[0, plane] = net.upper[axis] - x if is_upper else x - net.lower[axis]
 
 
 @kernel
 @no_type_check
-def _add_layer(lines, active, previous, first, width, weights):
-    """Adds the active neurons of the previous layer times their weights, four at a time."""
-    count = len(active)
+def _add_layer(net, layer, lines, active, count, previous, first):
+    """Puts a layer's rows into ``lines`` behind those of the previous one.
+
+    The active neurons are added four at a time, in loops over slices, which the compiler makes
+    vector instructions of.
+    """
+    width, start = net.widths[layer + 1], net.starts[layer]
     for k in range(4):
         before, out = lines[k][previous:first], lines[k][first : first + width]
+        for j in range(width):
+            out[j] = net.biases[first + j] if k == 0 else 0.0
         if width == 1:
             for i in range(count):
-                out[0] += before[active[i]] * weights[active[i]]
+                out[0] += before[active[i]] * net.weights[start + active[i]]
             continue
         for i in range(0, count - 3, 4):
             one, two, three, four = active[i], active[i + 1], active[i + 2], active[i + 3]
-            of_one, of_two = weights[one * width :], weights[two * width :]
-            of_three, of_four = weights[three * width :], weights[four * width :]
+            of_one = net.weights[start + one * width :]
+            of_two = net.weights[start + two * width :]
+            of_three = net.weights[start + three * width :]
+            of_four = net.weights[start + four * width :]
             a, b, c, d = before[one], before[two], before[three], before[four]
             for j in range(width):
                 out[j] += (a * of_one[j] + b * of_two[j]) + (c * of_three[j] + d * of_four[j])
         for i in range(count - count % 4, count):
-            a, of_one = before[active[i]], weights[active[i] * width :]
+            a, of_one = before[active[i]], net.weights[start + active[i] * width :]
             for j in range(width):
                 out[j] += a * of_one[j]
 
@@ -352,7 +352,7 @@ def _solve(part, start, stop, net, size, margin, vertices, zeros, signs, positio
     active = np.empty(net.widths.max() + 1, np.int64)
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
-        _affine_maps(net, signs[vertex], vertices[vertex], lines, sign, active)
+        _affine_maps(net, signs, vertices, vertex, lines, sign, active)
         row = rows[vertex]
         for i in range(3):
             for k in range(3):
