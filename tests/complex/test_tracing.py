@@ -9,7 +9,7 @@ from torch import nn
 
 import shapeopt
 from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralSurface
-from shapeopt.complex import tracing
+from shapeopt.complex import tracing, warm_start
 from shapeopt.complex.extract import prepare_surface
 from shapeopt.complex.pieces import PieceSolver
 from shapeopt.complex.pieces_cpu import CpuPieceSolver
@@ -104,6 +104,26 @@ def test_random_networks(sizes, seed):
     with torch.no_grad():
         expected = shapeopt.extract_surface(network)
         assert_same(shapeopt.extract_surface(network, method="trace"), expected)
+
+
+@pytest.fixture
+def plain_torch(monkeypatch):
+    """Traces without compiled code, as on a GPU."""
+    for module in (tracing, warm_start):
+        monkeypatch.setattr(module, "piece_solver", PieceSolver)
+
+
+@pytest.mark.usefixtures("plain_torch")
+def test_in_plain_torch():
+    network = trained_mlp(3, 16, 16, 1, seed=0)
+    tracer = SurfaceTracer(network)
+    with torch.no_grad():
+        for _ in range(4):
+            expected = shapeopt.extract_surface(network, dtype=torch.float64)
+            assert_same(shapeopt.extract_surface(network, method="trace"), expected, 1e-5)
+            assert_same(tracer(), expected, 1e-5)
+            for parameter in network.parameters():
+                parameter += 1e-4 * torch.randn_like(parameter)
 
 
 @pytest.mark.slow
