@@ -15,18 +15,18 @@ from shapeopt.viewing import camera_axes, draw
 LABELS = {"smoothness": "dihedral bending", "normal_variation": "total variation of normals"}
 
 
-def draw_panels(surfaces: Mapping[str, PolyhedralSurface], path: Path, columns: int = 5) -> None:
+def draw_panels(surfaces: Mapping[str, PolyhedralSurface], path: Path, columns: int = 7) -> None:
     """All surfaces in a grid, seen by one camera at one scale."""
     images = draw([polygon_mesh(s) for s in surfaces.values()], camera_axes("z", 30, 18), 420)
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.4 * rows), dpi=170)
+    figure = Figure(figsize=(1.5 * columns, 2.5 * rows), dpi=170)
     grid = figure.subplots(rows, columns).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, (name, surface), image in zip(grid, surfaces.items(), images, strict=False):
-        axes.imshow(image)
+        axes.imshow(image[:, 70:-70])
         axes.set_title(f"{name}\n{surface.num_faces:,} polygons", fontsize=8)
-    figure.tight_layout(pad=0.4)
+    figure.tight_layout(pad=0.6)
     save_small(figure, path)
 
 

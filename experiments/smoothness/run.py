@@ -86,7 +86,9 @@ def main() -> None:
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     write_tables(rows, HERE / "tables.md")
     after = {name: surface_of(output / name / "checkpoints" / "last.pt") for _, name in runs}
-    draw_panels({name: after[name] for name in ALONE}, HERE / "alone.png")
+    draw_panels(
+        {"fit": surface_of(fit)} | {name: after[name] for name in ALONE}, HERE / "alone.png"
+    )
     chosen = {"fit": surface_of(fit)} | {NAMES[n]: after[n] for n in NAMES}
     render_png(chosen, HERE / "before_after.png", azimuth=20)
     draw_angles(chosen, HERE / "angles.png")
