@@ -17,11 +17,11 @@ axis-aligned neurons) lie next to each other in a fixed order, as they do after 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64, Shaped
 from torch import Tensor
 
 from shapeopt.complex.differentiate import inverse_of
@@ -96,16 +96,23 @@ class Pieces:
             self.keys[chosen],
             self.signs[chosen],
             offsets,
-            self.facets[facets],
-            self.is_plus[facets],
-            corners[facets],
+            self.facets.index_select(0, facets),
+            self.is_plus.index_select(0, facets),
+            corners.index_select(0, facets),
         )
 
+    def sums(self, numbers: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "p ..."]:
+        """The sum over the facets of each piece, as a difference of running sums."""
+        running = numbers.cumsum(dim=0)[self.offsets[1:] - 1]
+        return running.diff(dim=0, prepend=torch.zeros_like(running[:1]))
+
+    @cached_property
     def facet_pieces(self) -> Int64[Tensor, "m"]:
         """The piece each facet belongs to."""
         pieces = torch.arange(len(self), device=self.keys.device)
         return pieces.repeat_interleave(self.offsets.diff())
 
+    @cached_property
     def next_facets(self) -> Int64[Tensor, "m"]:
         """The facet after each one, around the same piece."""
         following = torch.arange(1, len(self.facets) + 1, device=self.facets.device)
@@ -116,7 +123,7 @@ class Pieces:
         """A point inside each facet."""
         if self.corners.shape[1] == 2:
             return self.corners
-        return (self.corners + self.corners[self.next_facets()]) / 2
+        return (self.corners + self.corners[self.next_facets]) / 2
 
 
 Outlines = tuple[Int64[Tensor, "n"], Int64[Tensor, "m"], Float[Tensor, "m d"]]

@@ -137,7 +137,7 @@ def follow(solver: PieceSolver, found: Pieces, known: Int64[Tensor, "k"] | None 
         facets = _new_neighbours(solver, last, near)
         if len(facets) == 0:
             return Pieces.concatenate(waves)
-        behind = solver.flipped(last.signs[last.facet_pieces()[facets]], last.facets[facets])
+        behind = solver.flipped(last.signs[last.facet_pieces[facets]], last.facets[facets])
         before = last.keys if known is None else torch.cat([known, last.keys])
         waves.append(solver.solve(behind, last.facet_middles()[facets]))
 
@@ -148,7 +148,7 @@ def _new_neighbours(
     """Facets behind which pieces lie that are not known yet, one facet for each such piece."""
     inner = torch.nonzero(pieces.facets < solver.constraints.output).flatten()
     turned = solver.keys.plus[pieces.facets[inner]]
-    keys = pieces.keys[pieces.facet_pieces()[inner]]
+    keys = pieces.keys[pieces.facet_pieces[inner]]
     keys = keys + torch.where(pieces.is_plus[inner], -turned, turned)
     keys, order = torch.sort(keys)
     is_new = torch.ones_like(keys, dtype=torch.bool)
@@ -164,7 +164,7 @@ def mesh_of(solver: PieceSolver, pieces: Pieces) -> PolyhedralSurface:
     Raises:
         ExtractionError: if the pieces do not fit together.
     """
-    keys = pieces.keys[pieces.facet_pieces()]
+    keys = pieces.keys.index_select(0, pieces.facet_pieces)
     turns = solver.turning_to_zero(pieces.facets, pieces.is_plus)
     if solver.box.dimension == 3:
         return _polygon_mesh(solver, pieces, keys, turns)
@@ -198,7 +198,7 @@ def _polygon_mesh(
     solver: PieceSolver, pieces: Pieces, keys: Int64[Tensor, "m"], turns: Int64[Tensor, "m"]
 ) -> PolyhedralSurface:
     """Corners of equal key are one vertex, facets of equal key one edge."""
-    following = pieces.next_facets()
+    following = pieces.next_facets
     previous = torch.empty_like(following)
     previous[following] = torch.arange(len(following), device=following.device)
     vertex_keys, corners_of, first_corner, vertex = distinct(keys + turns + turns[previous])
@@ -216,7 +216,7 @@ def _polygon_mesh(
             "two polygons of the zero set disagree about their common edge: folds of the network "
             "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
         )
-    piece = pieces.facet_pieces()
+    piece = pieces.facet_pieces
     corner = corners_of[first_corner]
     lines = torch.stack([pieces.facets[previous[corner]], pieces.facets[corner]], dim=1)
     lines = lines.sort(dim=1).values  # the same from whichever polygon
@@ -253,7 +253,7 @@ def _polyline(
             "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
         )
     lines = pieces.facets[facet][:, None]
-    signs = solver.without(pieces.signs[pieces.facet_pieces()[facet]], lines)
+    signs = solver.without(pieces.signs[pieces.facet_pieces[facet]], lines)
     none = facet.new_empty(0)
     return PolyhedralSurface(
         pieces.corners[facet],

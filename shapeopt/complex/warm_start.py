@@ -185,18 +185,16 @@ def retrace(
         solved: its vertices for the new weights.
     """
     corner = mesh.face_vertices if solver.box.dimension == 3 else mesh.edges.flatten()
-    holds, positions = solved.holds[corner], solved.positions[corner]
-    piece = old.facet_pieces()
-    held = torch.zeros(len(old), dtype=torch.int64, device=piece.device)
-    held.index_add_(0, piece, holds.long())
+    holds = solved.holds.index_select(0, corner)
+    positions = solved.positions.index_select(0, corner)
+    held = old.sums(holds)
     is_kept = held == old.offsets.diff()
     kept = old.select(torch.nonzero(is_kept).flatten(), positions)
 
     partly = torch.nonzero((held > 0) & ~is_kept).flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    middle = positions.new_zeros(len(old), positions.shape[1])
-    middle.index_add_(0, piece, torch.where(holds[:, None], positions, 0))
-    changed = solver.solve(old.signs[partly], (middle / held[:, None])[partly])
+    middle = old.sums(torch.where(holds[:, None], positions, 0))[partly] / held[partly, None]
+    changed = solver.solve(old.signs[partly], middle)
     return Pieces.concatenate([kept, follow(solver, changed, kept.keys)])
 
 
