@@ -33,6 +33,8 @@ CHUNK = 1 << 16
 """Vertices evaluated at a time."""
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""
+LISTS = 4
+"""Queues emptied side by side; divides the number of parts."""
 SMALL_ROWS = 1 << 17
 """Room for that many rows from the start."""
 MAX_ROWS = 2**31 - 1
@@ -118,15 +120,22 @@ def _pass_over_edges(part, start, stop, edges, signs, done, edge_base, column, w
 
 @kernel
 @no_type_check
-def _collect(part, offsets, neuron, queues, cut):
-    """Empties the part's queue of the neuron into ``cut``."""
+def _collect(group, offsets, neuron, queues, cut):
+    """Empties the queues of the neuron in a group of parts into ``cut``.
+
+    The lists are walked side by side: a step along one waits for memory, and the others need not.
+    """
     heads, counts, following = queues
-    edge = heads[part, neuron]
-    for i in range(offsets[part], offsets[part + 1]):
-        cut[i] = edge
-        edge = following[edge]
-    heads[part, neuron] = -1
-    counts[part, neuron] = 0
+    first, last = group * LISTS, group * LISTS + LISTS
+    at = heads[first:last, neuron].copy()
+    longest = counts[first:last, neuron].max()
+    for i in range(longest):
+        for k in range(LISTS):
+            if i < counts[first + k, neuron]:
+                cut[offsets[first + k] + i] = at[k]
+                at[k] = following[at[k]]
+    heads[first:last, neuron] = -1
+    counts[first:last, neuron] = 0
 
 
 @kernel
@@ -377,8 +386,8 @@ def _cut_while_small(
         if count > len(cut) or not has_room:
             break
         if count > 0:
-            for part in range(PARTS):
-                _collect(part, offsets, neuron, queues, cut)
+            for group in range(PARTS // LISTS):
+                _collect(group, offsets, neuron, queues, cut)
             first = vertices, num_edges
             keys_of_cut = face_keys[:count]
             _split(
@@ -650,7 +659,8 @@ class CpuSubdivision:
         self._make_room(layer, neuron, count)
         parts = PARTS if count > SMALL_CUT else 1
         cut = self._buffer("cut", count, np.int32)
-        each_part(_collect, PARTS, parts > 1, offsets, neuron, self._all_queues(), cut)
+        groups = PARTS // LISTS
+        each_part(_collect, groups, parts > 1, offsets, neuron, self._all_queues(), cut)
 
         face_keys = self._buffer("face_keys", 2 * count * num_zeros, np.int64)
         face_keys = face_keys.reshape(count, num_zeros, 2)
