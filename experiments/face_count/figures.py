@@ -8,10 +8,11 @@ from shapeopt.simplify import merge_polygons
 from shapeopt.viewing import render_png
 
 MERGE_ERROR = 0.01  # of the picture, longest sides
-STYLES = {  # by stage: colour and label
-    "plain": ("tab:gray", "plain networks, fitted"),
-    "fit": ("tab:blue", "dense networks, fitted"),
-    "face_count": ("tab:red", "with the face-count loss"),
+STYLES = {  # by kind of network and stage: colour, marker and label
+    ("plain", "fit"): ("tab:gray", "s", "plain networks, fit"),
+    ("plain", "face_count"): ("tab:orange", "s", "with face count"),
+    ("dense", "fit"): ("tab:blue", "o", "dense networks, fit"),
+    ("dense", "face_count"): ("tab:red", "o", "with face count"),
 }
 
 
@@ -29,13 +30,12 @@ def draw_pareto(surfaces: list[dict[str, Any]], curve: list[dict[str, float]], p
         "k-",
         label="decimation of the truth (triangles)",
     )
-    for stage, (color, label) in STYLES.items():
-        rows = [row for row in surfaces if row["stage"] == stage]
-        axes.plot(*_points(rows), "o", color=color, label=label)
-        for number, row in enumerate(rows):
-            sweep = [row, *row["merged"]]
-            merged_label = f"{label}, polygons merged" if number == 0 else None
-            axes.plot(*_points(sweep), ".:", color=color, linewidth=1, label=merged_label)
+    for (kind, stage), (color, marker, label) in STYLES.items():
+        rows = [r for r in surfaces if r["network"].startswith(kind) and r["stage"] == stage]
+        axes.plot(*_points(rows), marker, color=color, label=label)
+        for row in rows:
+            axes.plot(*_points([row, *row["merged"]]), ".:", color=color, linewidth=1)
+    axes.plot([], [], "k.:", linewidth=1, label="their polygons merged")
     axes.set(
         xscale="log",
         yscale="log",
@@ -58,15 +58,14 @@ def _points(rows: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
     return [row["polygons"] for row in rows], [1e3 * row["distance"] for row in rows]
 
 
-def draw_bunnies(folder: Path, path: Path) -> None:
-    """One training after the fit, after the shape phase, and with merged polygons."""
-    before = surface_of(folder / "checkpoints" / "fit.pt").detach()
-    after = surface_of(folder / "checkpoints" / "last.pt").detach()
+def draw_bunnies(fit: Path, shaped: Path, path: Path) -> None:
+    """Checkpoints of one network before and after its shape phase, and merged polygons."""
+    before, after = surface_of(fit).detach(), surface_of(shaped).detach()
     side = float((after.vertices.amax(dim=0) - after.vertices.amin(dim=0)).max())
     merged = merge_polygons(after, MERGE_ERROR * side)
     panels = {
-        "plain fit": before,
-        "with the face-count loss": after,
-        f"merged within {MERGE_ERROR:g} of the longest side": merged,
+        "rough fit": before,
+        "shaped with face count": after,
+        f"merged within {MERGE_ERROR:g} of the side": merged,
     }
     render_png(panels, path, up="y", size=3.6, dpi=110)
