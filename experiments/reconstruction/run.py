@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from experiments.reconstruction.holes import cost_of_holes
 from experiments.runs import machine, markdown_table, measure, train
 from shapeopt.checkpoints import Checkpoint
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import MeshReference
 from shapeopt.evaluate import extract_checkpoint, read_truth
+from shapeopt.losses import Smoothness
 from shapeopt.viewing import render_png
 
 HERE = Path(__file__).parent
@@ -35,14 +37,16 @@ class Case:
         return f"{self.experiment}_{self.shape}"
 
 
-CASES = [
-    Case("reconstruction_3x16", "stanford-bunny"),
-    Case("reconstruction_8x32", "stanford-bunny"),
-    Case("reconstruction_3x32", "fandisk", up="z"),
-    Case("reconstruction_3x32", "rocker-arm", up="z"),
-    Case("reconstruction_3x32", "spot"),
-    Case("stanford_bunny", "stanford-bunny"),
-]
+BUNNIES = {
+    "3x16": Case("reconstruction_3x16", "stanford-bunny"),
+    "3x32, shaped": Case("stanford_bunny", "stanford-bunny"),
+    "8x32": Case("reconstruction_8x32", "stanford-bunny"),
+}
+SHAPES = {
+    "fandisk": Case("reconstruction_3x32", "fandisk", up="z"),
+    "rocker arm": Case("reconstruction_3x32", "rocker-arm"),
+    "spot": Case("reconstruction_3x32", "spot"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,8 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the .obj files")
     parser.add_argument("--output", type=Path, default=Path("outputs/reconstruction"))
     options = parser.parse_args(arguments)
-    rows = [row for case in CASES for row in results(case, options.data.resolve(), options.output)]
-    (HERE / "results.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    cases = [*BUNNIES.values(), *SHAPES.values()]
+    data = options.data.resolve()
+    rows = [row for case in cases for row in results(case, data, options.output)]
+    deep = options.output / BUNNIES["8x32"].name / "checkpoints" / "last.pt"
+    holes = cost_of_holes(deep, data / "stanford-bunny.obj", options.output)
+    everything = {"machine": machine(), "rows": rows, "holes": holes}
+    (HERE / "results.json").write_text(json.dumps(everything, indent=1) + "\n")
     write_table(HERE / "README.md", rows)
     draw(options.data, options.output)
 
@@ -75,7 +84,20 @@ def results(case: Case, data: Path, output: Path) -> list[dict[str, Any]]:
     phases = {"fit": folder / "checkpoints" / "fit.pt"}
     if Checkpoint.load(folder / "checkpoints" / "last.pt").fitted is not None:
         phases["shape"] = folder / "checkpoints" / "last.pt"
-    return [common | {"phase": name} | measure(path, truth) for name, path in phases.items()]
+    return [
+        common | {"phase": name} | measure(path, truth) | edges(path, truth)
+        for name, path in phases.items()
+    ]
+
+
+def edges(checkpoint: Path, truth: Path) -> dict[str, float]:
+    """Total edge length in longest sides of the truth, and mean squared dihedral angle."""
+    surface, saved = extract_checkpoint(checkpoint)
+    side = read_truth(truth).side * saved.scale
+    return {
+        "edge_length": float(surface.edge_lengths().sum()) / side,
+        "smoothness": float(Smoothness(1.0)(surface)),
+    }
 
 
 def seconds() -> dict[str, float]:
@@ -102,6 +124,8 @@ def table_row(row: dict[str, Any]) -> dict[str, str]:
         "shape": row["shape"],
         "phase": row["phase"],
         "polygons": f"{row['polygons']:,}",
+        "edge length": f"{row['edge_length']:.0f}",
+        "smoothness": f"{row['smoothness']:.3f}",
         "distance x 10⁻³": f"{1e3 * row['distance']:.2f}",
         "largest x 10⁻³": f"{1e3 * row['hausdorff']:.1f}",
         "normals": f"{row['normal_consistency']:.3f}",
@@ -112,12 +136,11 @@ def table_row(row: dict[str, Any]) -> dict[str, str]:
 
 def draw(data: Path, output: Path) -> None:
     """The bunny with more and more weights beside the scan, and the other shapes."""
-    bunny = {"the scan": scan(data / "stanford-bunny.obj")}
-    for case in CASES[:2]:
-        bunny[case.experiment.removeprefix("reconstruction_")] = upright(case, output)
-    render_png(bunny, HERE / "bunny.png", azimuth=10, elevation=12, size=4, dpi=100)
-    shapes = {case.shape: upright(case, output) for case in CASES[2:5]}
-    render_png(shapes, HERE / "shapes.png", size=4, dpi=100)
+    bunnies = {"the scan": scan(data / "stanford-bunny.obj")}
+    bunnies |= {title: upright(case, output) for title, case in BUNNIES.items()}
+    render_png(bunnies, HERE / "bunny.png", azimuth=10, elevation=12, size=4, dpi=100)
+    shapes = {title: upright(case, output) for title, case in SHAPES.items()}
+    render_png(shapes, HERE / "shapes.png", azimuth=215, size=4, dpi=100)
 
 
 def upright(case: Case, output: Path) -> PolyhedralSurface:
