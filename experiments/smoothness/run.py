@@ -51,7 +51,7 @@ ALONE = {
 }
 TRADE_OFF = {
     "smoothness": [2e-3, 4e-3, 8e-3],
-    "normal_variation": [3e-5, 6e-5, 1.2e-4],
+    "normal_variation": [3e-5, 6e-5],
 }
 NAMES = {"smoothness_0.004": "dihedral bending", "normal_variation_6e-05": "total variation"}
 FLAT, SHARP = 5, 30  # degrees between neighbours that count as nearly flat, or as a sharp edge
