@@ -90,7 +90,7 @@ def main() -> None:
         {"fit": surface_of(fit)} | {name: after[name] for name in ALONE}, HERE / "alone.png"
     )
     chosen = {"fit": surface_of(fit)} | {NAMES[n]: after[n] for n in NAMES}
-    render_png(chosen, HERE / "before_after.png", azimuth=20)
+    render_png(chosen, HERE / "before_after.png", azimuth=20, size=4, dpi=150)
     draw_angles(chosen, HERE / "angles.png")
     draw_trade_off(rows["trade_off"], HERE / "trade_off.png")
 
