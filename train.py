@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     resume = config.resume
     if resume is not None:
-        config = resumed_config(Path(resume), hydra_config)
+        config = resumed_config(Path(resume), config, hydra_config)
     finished = run(config, Path(hydra_config.runtime.output_dir), resume and Path(resume))
     if not finished:
         raise KeyboardInterrupt

@@ -84,6 +84,31 @@ def test_resume_goes_on_with_its_own_settings(smoke, tmp_path):
     assert resumed.config["model"]["width"] == 8
 
 
+def test_resume_can_choose_other_losses(smoke, tmp_path):
+    folder, _ = smoke
+    train(
+        f"resume={folder}/checkpoints/fit.pt",
+        f"output={tmp_path}/on",
+        "loss=[distance,area]",
+        "losses.area.weight=1e-4",
+        "training.shape.steps=2",
+        "extractor=trace",
+        "logging=none",
+    )
+    config = Checkpoint.load(tmp_path / "on" / "checkpoints" / "last.pt").config
+    assert list(config["losses"]) == ["distance", "area"]
+    assert config["losses"]["area"]["weight"] == 1e-4
+    assert config["extractor"]["_target_"] == "shapeopt.WarmExtractor"
+    assert config["model"]["width"] == 8
+
+
+def test_resume_keeps_its_data(smoke, tmp_path):
+    folder, _ = smoke
+    last = folder / "checkpoints" / "last.pt"
+    printed = train(f"resume={last}", f"output={tmp_path}/on", "data=file", "data.path=x", expect=1)
+    assert "a training that is resumed keeps its data" in printed
+
+
 def test_a_sweep_keeps_its_runs_apart(tmp_path):
     train(
         "-m",

@@ -8,14 +8,10 @@ of outputs is not trained again.
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments.runs import ROOT, machine, markdown_table, measure, surface_of, train
@@ -31,7 +27,7 @@ from shapeopt.viewing import render_png
 HERE = Path(__file__).parent
 TRUTH = ROOT / "data" / "bunny.ply"
 
-# Name of the row -> what follows `python train.py experiment=bunny`. The targets are near what the
+# Name of the row -> what follows `python train.py resume=.../fit.pt`. The targets are near what the
 # fit has (volume 0.091, centre of mass at z = -0.157, least reach 0.033): each can be met within a
 # tenth of the fit's distance to the truth.
 ALONE = {
@@ -75,7 +71,7 @@ def main() -> None:
         runs = {key: value for key, value in runs.items() if key[1] in options.only}
 
     for (_, name), overrides in runs.items():
-        shape_phase(fit, output / name, overrides)
+        train(output / name, f"resume={fit}", *overrides, "evaluation_samples=1000")
     if options.only:
         return
     rows: dict[str, dict[str, Any]] = {"alone": {}, "trade_off": {}}
@@ -95,31 +91,12 @@ def main() -> None:
     draw_trade_off(rows["trade_off"], HERE / "trade_off.png")
 
 
-def shape_phase(fit: Path, folder: Path, overrides: Sequence[str]) -> Path:
-    """``python train.py experiment=bunny OVERRIDES``, with its fit phase taken from ``fit``.
-
-    The geometry losses play no part in the fit phase, so it ends at the same weights.
-    """
-    if (folder / "report.html").is_file():
-        return folder
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", ["experiment=bunny", *overrides, "logging=none"])
-    config.output = str(folder)
-    config.evaluation_samples = 1_000  # for the printed table alone: it is measured again below
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    start = folder / "fit.pt"
-    replace(Checkpoint.load(fit), config=plain).save(start)
-    print("python train.py experiment=bunny", *overrides, flush=True)
-    command = [sys.executable, "train.py", f"resume={start}", f"output={folder}"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return folder
-
-
 def compared(fit: Path, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """A row of figures: a shape phase with at most one geometry loss."""
     last = folder / "checkpoints" / "last.pt"
     losses = build(OmegaConf.create(Checkpoint.load(last).config["losses"]))
-    row: dict[str, Any] = {"command": " ".join(["python train.py experiment=bunny", *overrides])}
+    command = ["python train.py resume=FIT/checkpoints/fit.pt", *overrides]
+    row: dict[str, Any] = {"command": " ".join(command)}
     row["after"] = measured(last)
     for name, loss in losses.items():
         if name != "distance":
