@@ -141,7 +141,6 @@ def write_tables(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             "its value": change(**row["loss"]) if "loss" in row else "",
             "distance x 10⁻³": changed(row, "distance", 1e3),
             "polygons": f"{row['before']['polygons']:,} → {row['after']['polygons']:,}",
-            "time (s)": f"{row['after']['seconds_shape']:.0f}",
         }
         for name, row in rows["alone"].items()
     ]
