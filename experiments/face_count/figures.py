@@ -10,9 +10,9 @@ from shapeopt.viewing import render_png
 MERGE_ERROR = 0.01  # of the picture, longest sides
 STYLES = {  # by kind of network and stage: colour, marker and label
     ("plain", "fit"): ("tab:gray", "s", "plain networks, fit"),
-    ("plain", "face_count"): ("tab:orange", "s", "with face count"),
+    ("plain", "face_count"): ("tab:orange", "s", "plain networks, with face count"),
     ("dense", "fit"): ("tab:blue", "o", "dense networks, fit"),
-    ("dense", "face_count"): ("tab:red", "o", "with face count"),
+    ("dense", "face_count"): ("tab:red", "o", "dense networks, with face count"),
 }
 
 
