@@ -27,6 +27,12 @@ from shapeopt.losses import Distance, EdgeLength, Smoothness
 HERE = Path(__file__).parent
 
 
+def _finish() -> None:
+    """Waits for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 class Clock:
     """Milliseconds by name, of every time it was entered."""
 
@@ -36,8 +42,7 @@ class Clock:
     def time(self, name: str, work: Any) -> Any:
         started = time.perf_counter()
         result = work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _finish()
         self.times[name].append(1e3 * (time.perf_counter() - started))
         return result
 
@@ -92,6 +97,8 @@ def measure(trainer: Trainer, learning_rate: float, repeats: int) -> dict[str, A
     for step in range(repeats + 3):
         if step == 3:  # the first ones load code and grow memory
             clock, parts = Clock(), Clock()
+        with torch.no_grad():
+            tracer()
         clock.time("plain step", lambda: trainer.plain_step(learning_rate))
         with torch.no_grad():
             surface = clock.time("traced warm", tracer)
@@ -100,7 +107,8 @@ def measure(trainer: Trainer, learning_rate: float, repeats: int) -> dict[str, A
             )
             clock.time("subdivided", lambda: shapeopt.extract_surface(trainer.network))
         assert surface.num_faces == cold.num_faces
-        trainer.plain_step(learning_rate)  # the surface changes before every trace
+        trainer.plain_step(learning_rate)  # one update before every trace
+        _finish()
         clock.time("shape step", shape_step)
     times = clock.medians()
     return {
@@ -130,14 +138,14 @@ def main() -> None:
     rows = [measure(trainer, rate, options.repeats) for rate in (1e-3, 1e-4)]
     settings = {k: v for k, v in vars(options).items() if k not in ("scan", "name")}
     results = {"machine": machine(), "settings": settings, "rows": rows}
-    path = HERE / f"training_step_{options.name}"
-    path.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    path = HERE / f"training_step_{options.name}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n")
     flat = [{k: v for k, v in row.items() if not isinstance(v, dict)} for row in rows]
     parts = [
         {"learning rate": row["learning rate"], **row["parts of the shape step"]} for row in rows
     ]
     text = markdown_table(flat) + "\nWhere a shape step's time goes:\n\n" + markdown_table(parts)
-    path.with_suffix(".md").write_text(text)
+    path.with_name(f"training_step_{options.name}.md").write_text(text)
     print(text)
 
 

@@ -15,12 +15,16 @@ import numba
 import torch
 
 PARTS = 8
-"""Parts of a large piece of work: a power of two."""
+"""Parts of a large piece of work: a power of two, for keys are dealt out by their lowest bits."""
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles on first use. Kernels carry ``@no_type_check``, or the tests' run-time checks of
-    signatures would wrap them before numba sees them."""
+    signatures would wrap them before numba sees them.
+
+    The kept code is dropped when the kernel's own file changes, and not when a constant does that
+    comes from another one: then delete ``__pycache__``.
+    """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
@@ -28,27 +32,24 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(function)
 
 
-def in_parts(kernel: Callable[..., Any], size: int, small: int, *arguments: Any) -> list[Any]:
-    """Results of kernel(part, start, stop, ...) on all of 0..size, in one part up to ``small``."""
+def in_parts(work: Callable[..., Any], size: int, small: int, *arguments: Any) -> list[Any]:
+    """Results of work(part, start, stop, ...) on all of 0..size, in one part up to ``small``."""
     if size <= small:
-        return [kernel(0, 0, size, *arguments)]
+        return [work(0, 0, size, *arguments)]
     bounds = [size * part // PARTS for part in range(PARTS + 1)]
     pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
     tasks = [
-        pool.submit(kernel, part, bounds[part], bounds[part + 1], *arguments)
-        for part in range(PARTS)
+        pool.submit(work, part, bounds[part], bounds[part + 1], *arguments) for part in range(PARTS)
     ]
     return [task.result() for task in tasks]
 
 
-def each_part(
-    kernel: Callable[..., Any], parts: int, in_threads: bool, *arguments: Any
-) -> list[Any]:
-    """Results of kernel(part, ...) for all parts."""
+def each_part(work: Callable[..., Any], parts: int, in_threads: bool, *arguments: Any) -> list[Any]:
+    """Results of work(part, ...) for all parts."""
     if not in_threads:
-        return [kernel(part, *arguments) for part in range(parts)]
+        return [work(part, *arguments) for part in range(parts)]
     pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
-    tasks = [pool.submit(kernel, part, *arguments) for part in range(parts)]
+    tasks = [pool.submit(work, part, *arguments) for part in range(parts)]
     return [task.result() for task in tasks]
 
 

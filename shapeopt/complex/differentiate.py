@@ -20,7 +20,7 @@ from shapeopt.complex.subdivision import Box
 from shapeopt.networks import AffineLayer
 
 CHUNK = 2**12
-"""Regions whose gradients are computed at a time: they stay in the processor's cache."""
+"""Regions whose gradients are computed at a time on a CPU: they stay in its cache."""
 
 
 def differentiable_vertices(
@@ -67,7 +67,7 @@ def affine_gradients(
     layers: Sequence[AffineLayer], constraints: Constraints, signs: Int32[Tensor, "n words"]
 ) -> Float[Tensor, "n d"]:
     """Gradient of the output in the regions with the given packed + signs, with graph."""
-    if len(signs) > CHUNK and not carries_gradient(layers):
+    if len(signs) > CHUNK and signs.device.type == "cpu" and not carries_gradient(layers):
         parts = [affine_gradients(layers, constraints, part) for part in signs.split(CHUNK)]
         return torch.cat(parts)
     *hidden, last = layers

@@ -143,9 +143,8 @@ def extract_surface(
         network: ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` with one output, f < 0 inside.
         bounds: lower and upper corner of the box.
         method: ``"subdivide"`` builds the complex, leaving out what is proven free of zeros, and
-            misses nothing. ``"trace"`` follows
-            the surface alone, which is many times faster, from seeds: it finds the components
-            that have one.
+            misses nothing. ``"trace"`` follows the surface alone, which on large networks is many
+            times faster, from seeds: it finds the components that have one.
         seeds: for ``"trace"``: points on or near the surface; or the resolution of a grid of sign
             tests over the box that finds them, in cells along a side. Parts and gaps thinner than
             half a cell can then be missed.

@@ -1,6 +1,7 @@
 """Polygons and vertices from their signs as in ``pieces.py``, compiled for the CPU; see there.
 
-One loop does everything for a polygon or vertex while it is in the cache. All is in float64.
+One loop does everything for a polygon or vertex while it is in the cache. All is in float64. The
+first trace compiles (some ten seconds); numba keeps the code on disk if it can.
 """
 
 from collections.abc import Sequence
@@ -25,14 +26,14 @@ from shapeopt.networks import AffineLayer
 SMALL = 128
 """Up to so many polygons or vertices are done in one part: threads would cost more."""
 
-MEAN_CORNERS = 8
+ROOM = 8
 """Room for corners, per polygon, to start with; they have 4 on average."""
 
 
 EPS = np.finfo(np.float64).eps
 
 
-class FlatNet(NamedTuple):
+class _FlatNet(NamedTuple):
     """A network with 3 inputs in flat arrays: kernels are compiled once for all architectures."""
 
     widths: np.ndarray  # inputs, then the width of each layer
@@ -50,7 +51,7 @@ class CpuPieceSolver(PieceSolver):
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
         super().__init__(layers, box, scale)
         weights = [layer.weight.numpy().T.ravel() for layer in layers]
-        self._net = FlatNet(
+        self._net = _FlatNet(
             np.array([3, *self.constraints.widths]),
             np.concatenate(weights),
             np.cumsum([0, *(len(part) for part in weights)]),
@@ -64,7 +65,7 @@ class CpuPieceSolver(PieceSolver):
         count = len(signs)
         counts = np.empty(count, np.int64)
         given = self._net, self.shift.numpy(), signs.numpy().view(np.uint32), base.numpy(), counts
-        room = MEAN_CORNERS * (count + SMALL)
+        room = ROOM * (count + SMALL)
         while True:
             facets, corners = np.empty(room, np.int64), np.empty((room, 3))
             found = in_parts(_outlines, count, SMALL, *given, facets, corners)
@@ -89,8 +90,8 @@ class CpuPieceSolver(PieceSolver):
         positions, rows = np.empty((count, 3)), np.empty((count, 3, 3))
         holds = np.empty(count, np.bool_)
         given = vertices.numpy(), zeros.numpy(), signs.numpy().view(np.uint32)
-        sizes = self.size.numpy(), MARGIN_ULPS * EPS
-        in_parts(_solve, count, SMALL, self._net, *sizes, *given, positions, holds, rows)
+        margins = self.size.numpy(), MARGIN_ULPS * EPS
+        in_parts(_solve, count, SMALL, self._net, *margins, *given, positions, holds, rows)
         return torch.from_numpy(positions), torch.from_numpy(holds), torch.from_numpy(rows)
 
 
@@ -99,7 +100,7 @@ class CpuPieceSolver(PieceSolver):
 def _outlines(part, start, stop, net, shift, signs, base, counts, facets, corners):
     """Walks round the polygons start..stop.
 
-    Returns where their corners start in the part's share of the room, and their number: -1 if
+    Returns where the part's share of the room starts, and how many corners it put there: -1 if
     there was no room for them.
     """
     num_hidden, total = len(net.biases) - 1, len(shift)
@@ -107,7 +108,7 @@ def _outlines(part, start, stop, net, shift, signs, base, counts, facets, corner
     sign, way = np.ones(total), np.empty(max(total, NEAREST_LINES))
     near, numbers = np.empty((4, NEAREST_LINES)), np.zeros(NEAREST_LINES, np.int64)
     every, frame, origin = np.arange(total), np.empty((3, 3)), np.empty(3)
-    active = np.empty(net.widths.max() + 1, np.int64)
+    active = np.empty(net.widths.max(), np.int64)
     rows = max(len(signs), 1)
     first, last = len(facets) * start // rows, len(facets) * stop // rows
     found = first
@@ -177,7 +178,7 @@ def _add_layer(net, layer, lines, active, count, previous, first):
         before, out = lines[k][previous:first], lines[k][first : first + width]
         for j in range(width):
             out[j] = net.biases[first + j] if k == 0 else 0.0
-        if width == 1:
+        if width == 1:  # the output: slices would cost more than the sum
             for i in range(count):
                 out[0] += before[active[i]] * net.weights[start + active[i]]
             continue
@@ -252,6 +253,17 @@ def _cut_plane(lines, sign, shift, output, frame, origin, planar):
 
 @kernel
 @no_type_check
+def _squared_distances(values, slopes_s, slopes_t, squared):
+    """Of lines from the base, negative outside: rounding may put it there, and then the line it is
+    furthest outside of is the nearest."""
+    for j in range(len(squared)):
+        size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
+        distance = values[j] * abs(values[j]) / size
+        squared[j] = distance if size > 0 else np.inf
+
+
+@kernel
+@no_type_check
 def _choose_nearest(planar, squared, near, lines):
     """Copies the lines nearest to the base into ``near``, and their numbers into ``lines``; what
     room is left is filled with constants.
@@ -259,11 +271,7 @@ def _choose_nearest(planar, squared, near, lines):
     Returns the squared distance from the base within which no line is missing.
     """
     values, slopes_s, slopes_t = planar[0], planar[1], planar[2]
-    for j in range(len(squared)):
-        # Rounding may put the base outside: then the line it is furthest outside of is near.
-        size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
-        distance = values[j] * abs(values[j]) / size
-        squared[j] = distance if size > 0 else np.inf
+    _squared_distances(values, slopes_s, slopes_t, squared)
     room, count, reach = len(lines), 0, np.inf
     for j in range(len(squared)):
         if squared[j] < reach:
@@ -298,10 +306,7 @@ def _walk(planar, numbers, reach, way, facets, corners):
     """
     values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
     total = len(way)
-    for j in range(total):
-        size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
-        distance = values[j] * abs(values[j]) / size
-        way[j] = distance if size > 0 else np.inf
+    _squared_distances(values, slopes_s, slopes_t, way)
     start = way.argmin()
     size = slopes_s[start] * slopes_s[start] + slopes_t[start] * slopes_t[start]
     s, t = -values[start] / size * slopes_s[start], -values[start] / size * slopes_t[start]
@@ -314,13 +319,11 @@ def _walk(planar, numbers, reach, way, facets, corners):
             length = there / -rising
             way[j] = length if rising < 0 else np.inf
         way[current] = way[previous] = np.inf
-        line, shortest = 0, max(way[0], 0.0)
-        for j in range(1, total):
-            if way[j] <= shortest:
-                length = max(way[j], 0.0)
-                # Several may be at rounding level: then the first of the constraints is next.
-                if length < shortest or numbers[j] < numbers[line]:
-                    line, shortest = j, length
+        line, shortest = 0, np.inf
+        for j in range(total):
+            length = max(way[j], 0.0)
+            if length < shortest:  # of several at rounding level, the first
+                line, shortest = j, length
         # The base may lie past the corner by its own rounding: the first corner is exact for it.
         length = way[line] if step == 0 else shortest
         s, t = s + length * along_s, t + length * along_t
@@ -346,10 +349,11 @@ def _walk(planar, numbers, reach, way, facets, corners):
 @kernel
 @no_type_check
 def _solve(part, start, stop, net, size, margin, vertices, zeros, signs, positions, holds, rows):
-    """Newton's step from each vertex, and whether the other signs hold where it leads."""
+    """Newton's step from each vertex, whether the other signs hold where it leads, and the
+    gradients of the zeros."""
     total, num_hidden = len(size), len(net.biases) - 1
     lines, sign, values = np.empty((4, total)), np.ones(total), np.empty(total)
-    active = np.empty(net.widths.max() + 1, np.int64)
+    active = np.empty(net.widths.max(), np.int64)
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
         _affine_maps(net, signs, vertices, vertex, lines, sign, active)
@@ -365,13 +369,13 @@ def _solve(part, start, stop, net, size, margin, vertices, zeros, signs, positio
         step[:] = 0
         for i in range(3):
             square = _dot(inverse[i], inverse[i]) * _dot(row[i], row[i])
-            sharpness = max(sharpness, square / (determinant * determinant))
+            sharpness = max(square / (determinant * determinant), sharpness)
             value = lines[0, zeros[vertex, i]] / determinant
             for k in range(3):
                 step[k] -= inverse[i, k] * value
         for k in range(3):
             positions[vertex, k] = vertices[vertex, k] + step[k]
-        if determinant == 0 or sharpness >= 1 / EPS:
+        if not (determinant != 0 and sharpness < 1 / EPS):
             holds[vertex] = False
             continue
 
@@ -386,5 +390,5 @@ def _solve(part, start, stop, net, size, margin, vertices, zeros, signs, positio
         least = margin * (1 + np.sqrt(sharpness))
         failed = 0
         for j in range(total):
-            failed += values[j] <= least * size[j]
+            failed += not values[j] > least * size[j]
         holds[vertex] = failed == 0

@@ -40,8 +40,8 @@ MIN_VERTICES = 1 << 17
 MIN_LAYERS = 3
 """With fewer hidden layers to come, a region will not be cut often enough to be worth bounding."""
 
-REGIONS_AT_A_TIME = 1 << 12
-"""Few enough for the caches of a CPU."""
+REGIONS_AT_A_TIME = {"cpu": 1 << 12, "cuda": 1 << 16}
+"""Few enough for the caches of a CPU, and for the memory of a GPU."""
 
 
 def is_worthwhile(num_vertices: int, hidden_layers_left: int) -> bool:
@@ -164,8 +164,9 @@ def may_hold_zero(
         centre, half: of a box around each region.
     """
     may_hold = torch.zeros(len(centre), dtype=torch.bool, device=centre.device)
-    for start in range(0, len(centre), REGIONS_AT_A_TIME):
-        part = slice(start, start + REGIONS_AT_A_TIME)
+    count = REGIONS_AT_A_TIME[centre.device.type]
+    for start in range(0, len(centre), count):
+        part = slice(start, start + count)
         patterns = [
             unpack(signs[part, constraints.words(i)], constraints.widths[i]) for i in range(done)
         ]

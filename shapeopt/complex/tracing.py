@@ -48,6 +48,9 @@ from shapeopt.complex.zero_set import EmptySurfaceError
 from shapeopt.errors import ExtractionError
 from shapeopt.networks import AffineLayer
 
+WAVES_TO_CHECK = 64
+"""Waves from one check to the next that none has come round to pieces left behind."""
+
 
 def trace(
     layers: Sequence[AffineLayer], box: Box, seeds: Float[Tensor, "n d"] | int = RESOLUTION
@@ -79,7 +82,7 @@ def in_double(layers: Sequence[AffineLayer], box: Box) -> tuple[list[AffineLayer
         AffineLayer(layer.weight.detach().double(), layer.bias.detach().double())
         for layer in layers
     ]
-    return constant, Box(box.lower.double(), box.upper.double())
+    return constant, Box(box.lower.detach().double(), box.upper.detach().double())
 
 
 def find_seeds(
@@ -127,6 +130,9 @@ def follow(solver: PieceSolver, found: Pieces, known: Int64[Tensor, "k"] | None 
 
     Args:
         known: keys of further pieces that need no visit, and lead to nothing new.
+
+    Raises:
+        ExtractionError: if the waves come round to pieces that they have left behind.
     """
     waves = [found]
     before = found.keys[:0] if known is None else known
@@ -140,6 +146,10 @@ def follow(solver: PieceSolver, found: Pieces, known: Int64[Tensor, "k"] | None 
         behind = solver.flipped(last.signs[last.facet_pieces[facets]], last.facets[facets])
         before = last.keys if known is None else torch.cat([known, last.keys])
         waves.append(solver.solve(behind, last.facet_middles()[facets]))
+        if len(waves) % WAVES_TO_CHECK == 0:
+            keys = torch.cat([wave.keys for wave in waves])
+            if len(keys.unique()) < len(keys):
+                raise _disagreement("polygons")
 
 
 def _new_neighbours(
@@ -212,10 +222,7 @@ def _polygon_mesh(
     agree = (edge[other] == edge[facet]) & (ends[other] == ends[facet].flip(1)).all(dim=1)
     counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
     if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
-        raise ExtractionError(
-            "two polygons of the zero set disagree about their common edge: folds of the network "
-            "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
-        )
+        raise _disagreement("polygons")
     piece = pieces.facet_pieces
     corner = corners_of[first_corner]
     lines = torch.stack([pieces.facets[previous[corner]], pieces.facets[corner]], dim=1)
@@ -248,10 +255,7 @@ def _polyline(
     is_inner = pieces.facets[facet] < solver.constraints.output
     counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
     if not torch.equal(counts, 1 + is_inner.long()):
-        raise ExtractionError(
-            "two segments of the zero set disagree about their common end: folds of the network "
-            "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
-        )
+        raise _disagreement("segments")
     lines = pieces.facets[facet][:, None]
     signs = solver.without(pieces.signs[pieces.facet_pieces[facet]], lines)
     none = facet.new_empty(0)
@@ -270,6 +274,13 @@ def _polyline(
             pieces.signs[:0],
             vertex_keys,
         ),
+    )
+
+
+def _disagreement(pieces: str) -> ExtractionError:
+    return ExtractionError(
+        f"two {pieces} of the zero set disagree about where they meet: folds of the network "
+        "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
     )
 
 

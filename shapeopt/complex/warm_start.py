@@ -193,8 +193,8 @@ def retrace(
 
     partly = torch.nonzero((held > 0) & ~is_kept).flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    middle = old.sums(torch.where(holds[:, None], positions, 0))[partly] / held[partly, None]
-    changed = solver.solve(old.signs[partly], middle)
+    some = old.select(partly, torch.where(holds[:, None], positions, 0))
+    changed = solver.solve(some.signs, some.sums(some.corners) / held[partly, None])
     return Pieces.concatenate([kept, follow(solver, changed, kept.keys)])
 
 

@@ -1,5 +1,6 @@
 """Tracing against edge subdivision, which needs no seeds and finds everything."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -352,3 +353,52 @@ def test_warm_start_has_the_gradient_of_a_cold_start():
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
     for mine, theirs in zip(*gradients, strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-6, atol=1e-8)
+
+
+def with_related_neurons(network: nn.Sequential, count: int) -> nn.Sequential:
+    """Makes some neurons of each hidden layer copies, negatives or multiples of others, or dead."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for layer in [*network][:-1:2]:
+            for number in range(count):
+                one, other = torch.randint(len(layer.bias), (2,), generator=generator).tolist()
+                factor = (1.0, -1.0, 2.0, 0.0)[number % 4]
+                layer.weight[one] = factor * layer.weight[other]
+                layer.bias[one] = factor * layer.bias[other]
+        points = torch.rand(1000, 3, dtype=torch.float64, generator=generator) - 0.5
+        network[-1].bias -= network(points).median()
+    return network
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tracing_ends_on_networks_far_from_general_position(seed):
+    network = with_related_neurons(centred_mlp(3, 33, 65, 1, seed=seed), 12)
+    # It may say that it cannot follow the surface.
+    with torch.no_grad(), suppress(ExtractionError):
+        assert shapeopt.extract_surface(network, method="trace").num_faces > 0
+
+
+def test_waves_that_come_round_are_an_error(monkeypatch):
+    monkeypatch.setattr(tracing, "WAVES_TO_CHECK", 3)
+    solver, _ = solvers(centred_mlp(3, 10, 10, 1, seed=0))
+    samples = sample_grid(solver.layers, solver.box, 8)
+    found = tracing.pieces_at(solver, grid_seeds(solver.layers, samples, 8)[:1])
+    inner = torch.nonzero(found.facets < solver.constraints.output)[:1, 0]
+    behind = solver.flipped(found.signs, found.facets[inner])
+    pair = solver.solve(behind, found.facet_middles()[inner])
+    back = torch.nonzero(pair.facets == found.facets[inner])[:1, 0]
+    there_and_back = {int(found.keys): inner, int(pair.keys): back}
+    monkeypatch.setattr(
+        tracing, "_new_neighbours", lambda _, pieces, known: there_and_back[int(pieces.keys)]
+    )
+    with pytest.raises(ExtractionError, match="disagree"):
+        tracing.follow(solver, found)
+
+
+def test_vertices_that_are_no_numbers_do_not_hold():
+    network = centred_mlp(3, 10, 1, seed=0)
+    signs = shapeopt.extract_surface(network).signs
+    nowhere = torch.full((len(signs.vertex_zeros), 3), torch.nan, dtype=torch.float64)
+    for solver in solvers(network):
+        _, holds, _ = solver.solve_vertices(nowhere, signs.vertex_zeros.long(), signs.vertex_signs)
+        assert not holds.any()
