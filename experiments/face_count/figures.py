@@ -12,6 +12,7 @@ STYLES = {  # by kind of network and stage: colour, marker and label
     ("plain", "fit"): ("tab:gray", "s", "plain networks, fit"),
     ("plain", "face_count"): ("tab:orange", "s", "plain networks, with face count"),
     ("dense", "fit"): ("tab:blue", "o", "dense networks, fit"),
+    ("dense", "control"): ("tab:cyan", "o", "dense networks, shaped without it"),
     ("dense", "face_count"): ("tab:red", "o", "dense networks, with face count"),
 }
 

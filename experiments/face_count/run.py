@@ -41,7 +41,8 @@ NETWORKS = {
     ],
 }
 PICTURE = "dense 4x8"
-STAGES = {"fit": "fit", "face_count": "with face count"}  # of a training: before and after shaping
+CONTROLLED = ("dense 4x8", "dense 4x11")  # shaped without the face-count loss, too
+STAGES = {"fit": "fit", "control": "shaped without face count", "face_count": "with face count"}
 MERGE_ERRORS = (0.5, 1.0, 2.0, 3.0)  # in units of the surface's own mean distance to the truth
 
 
@@ -57,9 +58,15 @@ def main() -> None:
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     for name in options.only:
         folder = train(folder_of(options.folder, name), "experiment=lowpoly", *NETWORKS[name])
-        for stage, file in {"fit": "fit.pt", "face_count": "last.pt"}.items():
+        stages = {"fit": folder / "checkpoints" / "fit.pt"}
+        if name in CONTROLLED:
+            without = (f"resume={stages['fit']}", "losses.face_count.weight=0")
+            control = train(folder_of(options.folder, f"{name} control"), *without)
+            stages["control"] = control / "checkpoints" / "last.pt"
+        stages["face_count"] = folder / "checkpoints" / "last.pt"
+        for stage, checkpoint in stages.items():
             row = {"network": name, "stage": stage}
-            row |= measure_all(folder / "checkpoints" / file, truth, curve)
+            row |= measure_all(checkpoint, truth, curve)
             print(json.dumps(row), flush=True)
             results["surfaces"][f"{name} {stage}"] = row
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")

@@ -126,16 +126,27 @@ def _collect(group, offsets, neuron, queues, cut):
     The lists are walked side by side: a step along one waits for memory, and the others need not.
     """
     heads, counts, following = queues
-    first, last = group * LISTS, group * LISTS + LISTS
-    at = heads[first:last, neuron].copy()
-    longest = counts[first:last, neuron].max()
-    for i in range(longest):
-        for k in range(LISTS):
-            if i < counts[first + k, neuron]:
-                cut[offsets[first + k] + i] = at[k]
-                at[k] = following[at[k]]
-    heads[first:last, neuron] = -1
-    counts[first:last, neuron] = 0
+    one = group * LISTS
+    two, three, four = one + 1, one + 2, one + 3
+    at_one, at_two = heads[one, neuron], heads[two, neuron]
+    at_three, at_four = heads[three, neuron], heads[four, neuron]
+    sizes = counts[one, neuron], counts[two, neuron], counts[three, neuron], counts[four, neuron]
+    for i in range(max(sizes)):
+        if i < sizes[0]:
+            cut[offsets[one] + i] = at_one
+            at_one = following[at_one]
+        if i < sizes[1]:
+            cut[offsets[two] + i] = at_two
+            at_two = following[at_two]
+        if i < sizes[2]:
+            cut[offsets[three] + i] = at_three
+            at_three = following[at_three]
+        if i < sizes[3]:
+            cut[offsets[four] + i] = at_four
+            at_four = following[at_four]
+    for part in range(one, one + LISTS):
+        heads[part, neuron] = -1
+        counts[part, neuron] = 0
 
 
 @kernel
