@@ -91,6 +91,6 @@ def test_every_config_names_a_loader_and_options_it_takes(name):
     assert options["seed"] == 3
     if target.__name__ == "load_scan":
         assert options.pop("name") == name
-        target = load
+        target, options["path"] = load, "a.ply"  # what it loads the scan with
     inspect.signature(target).bind(**options)
     assert target.__module__ in ("shapeopt.data.loading", "shapeopt.data.shapes")
