@@ -68,13 +68,20 @@ def main() -> None:
             row = {"network": name, "stage": stage}
             row |= measure_all(checkpoint, truth, curve)
             print(json.dumps(row), flush=True)
-            results["surfaces"][f"{name} {stage}"] = row
+            surfaces = results["surfaces"] | {f"{name} {stage}": row}
+            results["surfaces"] = dict(sorted(surfaces.items(), key=in_order))
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(tables(results))
     draw_pareto(list(results["surfaces"].values()), curve, HERE / "pareto.png")
     checkpoints = folder_of(options.folder, PICTURE) / "checkpoints"
     if (checkpoints / "last.pt").is_file():
         draw_bunnies(checkpoints / "fit.pt", checkpoints / "last.pt", HERE / "bunny.png")
+
+
+def in_order(item: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+    """Networks and stages as they are listed above."""
+    row = item[1]
+    return list(NETWORKS).index(row["network"]), list(STAGES).index(row["stage"])
 
 
 def read_results() -> dict[str, Any]:
