@@ -1,5 +1,6 @@
 """What the experiments share: run a training as a user would, measure it, write a table."""
 
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from shapeopt.checkpoints import Checkpoint
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.evaluate import Mesh, extract_checkpoint, read_truth
 from shapeopt.evaluation import evaluate
@@ -37,11 +39,10 @@ def measure(checkpoint: Path, truth: Path, samples: int = 100_000) -> dict[str, 
 
     Lengths are shares of the truth's longest side; see :func:`shapeopt.evaluation.evaluate`.
     """
-    surface, saved = extract_checkpoint(checkpoint)
-    vertices = surface.vertices.double() / saved.scale + saved.center
+    surface, saved = surface_of(checkpoint), Checkpoint.load(checkpoint)
     row: dict[str, Any] = {"polygons": surface.num_faces, "vertices": surface.num_vertices}
     row |= {f"seconds_{phase}": round(value, 1) for phase, value in saved.seconds.items()}
-    return row | measure_triangles(vertices, surface.triangles(), truth, samples)
+    return row | measure_triangles(surface.vertices, surface.triangles(), truth, samples)
 
 
 def measure_triangles(
@@ -70,8 +71,6 @@ def markdown_table(rows: Sequence[Mapping[str, str | int | float]]) -> str:
 
 def machine() -> dict[str, Any]:
     """What the figures of a run depend on."""
-    import platform
-
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
