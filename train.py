@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from shapeopt.errors import ExtractionError, InputError
-from shapeopt.resuming import resumed_config
-from shapeopt.run import run
+from shapeopt.training.resuming import resumed_config
+from shapeopt.training.run import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from shapeopt.checkpoints import Checkpoint
+from shapeopt.commands.evaluate import Mesh, read_truth
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.evaluate import Mesh, extract_checkpoint, read_truth
-from shapeopt.evaluation import evaluate
+from shapeopt.evaluation.measures import evaluate
+from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 
 ROOT = Path(__file__).parents[1]
 

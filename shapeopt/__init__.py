@@ -1,11 +1,11 @@
 """Optimise neural implicit shapes through their exact polyhedral surface."""
 
-from shapeopt.complex.extract import PolyhedralComplex, extract_complex, extract_surface
+from shapeopt.complex.polyhedral_complex import PolyhedralComplex
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.complex.warm_start import SurfaceTracer, WarmExtractor
-from shapeopt.complex.zero_set import EmptySurfaceError
-from shapeopt.errors import ExtractionError, InputError
-from shapeopt.networks import sdf_network
+from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
+from shapeopt.extraction.extract import extract_complex, extract_surface
+from shapeopt.extraction.tracing.warm_start import SurfaceTracer, WarmExtractor
+from shapeopt.networks.relu_mlp import sdf_network
 
 __all__ = [
     "EmptySurfaceError",

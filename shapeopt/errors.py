@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class ExtractionError(RuntimeError):
     """An extraction could not be finished; the message says how far it got and why."""
+
+
+class EmptySurfaceError(InputError):
+    """The network has no zero in the box."""

@@ -21,8 +21,8 @@ import torch
 import shapeopt
 from experiments.runs import machine, markdown_table
 from shapeopt.data import load
-from shapeopt.data.batches import BatchSource
 from shapeopt.losses import Distance, EdgeLength, Smoothness
+from shapeopt.training.batches import BatchSource
 
 HERE = Path(__file__).parent
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs import surface_of
+from shapeopt.output.viewing import render_png
 from shapeopt.simplify import merge_polygons
-from shapeopt.viewing import render_png
 
 MERGE_ERROR = 0.01  # of the picture, longest sides
 STYLES = {  # by kind of network and stage: colour, marker and label

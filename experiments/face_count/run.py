@@ -136,8 +136,8 @@ def idle_neurons_of(checkpoint: Path) -> dict[str, Any]:
     """What the exact removal of neurons gives."""
     from omegaconf import OmegaConf
 
-    from shapeopt.checkpoints import Checkpoint
-    from shapeopt.config import build
+    from shapeopt.training.checkpoints import Checkpoint
+    from shapeopt.training.config import build
 
     saved = Checkpoint.load(checkpoint)
     network = build(OmegaConf.create(saved.config["model"]))

@@ -13,12 +13,12 @@ import torch
 
 from experiments.reconstruction.holes import cost_of_holes
 from experiments.runs import machine, markdown_table, measure, train
-from shapeopt.checkpoints import Checkpoint
+from shapeopt.commands.evaluate import read_truth
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import MeshReference
-from shapeopt.evaluate import extract_checkpoint, read_truth
 from shapeopt.losses import Smoothness
-from shapeopt.viewing import render_png
+from shapeopt.output.viewing import render_png
+from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 
 HERE = Path(__file__).parent
 TABLE_START, TABLE_END = "<!-- table -->", "<!-- end of table -->"

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.export import polygon_mesh
-from shapeopt.viewing import camera_axes, draw
+from shapeopt.output.export import polygon_mesh
+from shapeopt.output.viewing import camera_axes, draw
 
 LABELS = {"smoothness": "dihedral bending", "normal_variation": "total variation of normals"}
 

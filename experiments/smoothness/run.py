@@ -16,13 +16,12 @@ from omegaconf import OmegaConf
 
 from experiments.runs import ROOT, machine, markdown_table, measure, surface_of, train
 from experiments.smoothness.figures import draw_angles, draw_panels, draw_trade_off
-from shapeopt.checkpoints import Checkpoint
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.config import build
-from shapeopt.evaluate import extract_checkpoint
 from shapeopt.losses import NormalVariation, Smoothness
-from shapeopt.training import surface_scalars
-from shapeopt.viewing import render_png
+from shapeopt.output.viewing import render_png
+from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
+from shapeopt.training.config import build
+from shapeopt.training.loop import surface_scalars
 
 HERE = Path(__file__).parent
 TRUTH = ROOT / "data" / "bunny.ply"

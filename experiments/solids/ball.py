@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from shapeopt.complex.moments import moments
-from shapeopt.evaluate import extract_checkpoint
+from shapeopt.mesh.moments import moments
+from shapeopt.training.checkpoints import extract_checkpoint
 
 
 def best_quotient(faces: int) -> float:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from experiments.solids.ball import best_quotient
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.export import polygon_mesh
-from shapeopt.viewing import camera_axes, draw
+from shapeopt.output.export import polygon_mesh
+from shapeopt.output.viewing import camera_axes, draw
 
 
 def draw_course(course: Mapping[str, Sequence[float]], path: Path) -> None:

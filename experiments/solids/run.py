@@ -17,12 +17,12 @@ from experiments.runs import ROOT, machine, markdown_table, train
 from experiments.solids.ball import ball_row, course
 from experiments.solids.figures import draw_course, draw_standing
 from experiments.solids.standing import standing
-from shapeopt.config import build
 from shapeopt.data import PointCloud
-from shapeopt.evaluate import extract_checkpoint
-from shapeopt.evaluation import evaluate
-from shapeopt.logging import METRICS_FILE, read_metrics
-from shapeopt.viewing import render_png
+from shapeopt.evaluation.measures import evaluate
+from shapeopt.output.run_log import METRICS_FILE, read_metrics
+from shapeopt.output.viewing import render_png
+from shapeopt.training.checkpoints import extract_checkpoint
+from shapeopt.training.config import build
 
 HERE = Path(__file__).parent
 TOUCHES = 0.005  # box lengths above the lowest vertex that count as on the ground

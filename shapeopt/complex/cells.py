@@ -15,7 +15,7 @@ from torch import Tensor
 from shapeopt.complex.signs import Constraints, unpack, with_plus
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.errors import InputError
-from shapeopt.networks import AffineLayer
+from shapeopt.networks.affine import AffineLayer
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
+from shapeopt.complex.box import Box
 from shapeopt.complex.signs import WORD_BITS, Constraints
-from shapeopt.complex.subdivision import Box
-from shapeopt.networks import AffineLayer
+from shapeopt.networks.affine import AffineLayer
 
 CHUNK = 2**12
 """Regions whose gradients are computed at a time on a CPU: they stay in its cache."""

@@ -6,20 +6,8 @@ import torch
 from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
+from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, ZobristKeys
-
-
-@dataclass(frozen=True)
-class Box:
-    """An axis-aligned box: ``lower`` and ``upper`` corner, ``[d]`` each."""
-
-    lower: Float[Tensor, "d"]
-    upper: Float[Tensor, "d"]
-
-    @property
-    def dimension(self) -> int:
-        """Dimension of the space the box lies in."""
-        return len(self.lower)
 
 
 @dataclass(frozen=True)

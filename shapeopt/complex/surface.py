@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
-from shapeopt.complex.polygons import next_corner, vector_areas
 from shapeopt.complex.signs import Constraints, sign_vectors
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygons import next_corner, vector_areas
 
 if TYPE_CHECKING:
     import trimesh

@@ -7,12 +7,7 @@ from shapeopt.data.loading import load, load_scan
 from shapeopt.data.normals import estimate_normals
 from shapeopt.data.pseudo_distance import pseudo_signed_distance, sample_training_points
 from shapeopt.data.reading import read_cloud
-from shapeopt.data.reference import (
-    CloudReference,
-    ImplicitReference,
-    MeshReference,
-    Reference,
-)
+from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
 
 __all__ = [

@@ -10,12 +10,7 @@ from shapeopt.data.cloud import PointCloud, normalise
 from shapeopt.data.implicit_sampling import ImplicitFunction
 from shapeopt.data.normals import estimate_normals
 from shapeopt.data.reading import RawCloud, read_cloud
-from shapeopt.data.reference import (
-    CloudReference,
-    ImplicitReference,
-    MeshReference,
-    Reference,
-)
+from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.moments import moments
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.moments import moments
 
 DIRECTIONS = 64  # to tilt towards
 

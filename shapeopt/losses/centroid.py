@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.moments import moments
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.moments import moments
 
 
 @dataclass(frozen=True)
 class Centroid(GeometryLoss):
     """``|c - target|^2`` of the solid's centre of mass c, in box lengths^2.
 
-    Exact, by the divergence theorem (:func:`shapeopt.complex.moments.moments`). Needs a closed
+    Exact, by the divergence theorem (:func:`shapeopt.mesh.moments.moments`). Needs a closed
     surface: an InputError says so otherwise.
 
     Attributes:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.moments import moments
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.moments import moments
 
 # Of a ball of volume 1, whose radius cubed is 3 / (4 pi): 3/5 r^2 and 2/5 r^2.
 BALL_POLAR = 3 / 5 * (3 / (4 * math.pi)) ** (2 / 3)
@@ -27,7 +27,7 @@ class Inertia(GeometryLoss):
     the axis through c: small for a spindle, large for a flywheel (take a negative weight), the
     quantity that decides whether a solid spins. Size does not count.
 
-    Exact, by the divergence theorem (:func:`shapeopt.complex.moments.moments`); Bächer et al.,
+    Exact, by the divergence theorem (:func:`shapeopt.mesh.moments.moments`); Bächer et al.,
     *Spin-It* (SIGGRAPH 2014), section 3. Needs a closed surface: an InputError says so otherwise.
 
     Attributes:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
-from shapeopt.losses.safe_norm import safe_norm
+from shapeopt.mesh.safe_norm import safe_norm
 
 
 @dataclass(frozen=True)

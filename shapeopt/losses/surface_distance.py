@@ -14,7 +14,7 @@ from shapeopt.data.cloud import PointCloud
 from shapeopt.errors import InputError
 from shapeopt.losses.base import SurfaceFitLoss
 from shapeopt.losses.batch import Batch
-from shapeopt.losses.safe_norm import safe_norm
+from shapeopt.mesh.safe_norm import safe_norm
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from shapeopt.complex.extract import Bounds, extract_surface
+from shapeopt.complex.box import Bounds
 from shapeopt.complex.signs import unpack
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.networks import AffineLayer, affine_layers
+from shapeopt.extraction.extract import extract_surface
+from shapeopt.networks.affine import AffineLayer, affine_layers
 
 TOLERANCE = 1e-12  # of f on the surface, in units of the largest term it is a sum of
 

@@ -5,7 +5,7 @@ import torch
 
 import shapeopt
 from shapeopt import InputError
-from tests.networks import random_mlp
+from tests.sample_networks import random_mlp
 
 
 @pytest.fixture(params=[2, 3, 4])

@@ -6,7 +6,7 @@ from torch import nn
 
 import shapeopt
 from shapeopt.losses import EdgeLength, FaceCount, Smoothness
-from tests.networks import random_mlp
+from tests.sample_networks import random_mlp
 
 MEASURES = {
     "edge length": EdgeLength(1.0),

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from shapeopt import InputError, PolyhedralSurface
-from shapeopt.complex.moments import moments
 from shapeopt.losses import Balance
 from shapeopt.losses.balance import DIRECTIONS, horizontal_axes
+from shapeopt.mesh.moments import moments
 from tests.solids import (
     assert_gradient,
     box_solid,

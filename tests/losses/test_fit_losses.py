@@ -7,7 +7,7 @@ import torch
 
 from shapeopt import InputError
 from shapeopt.losses import Batch, Distance, Eikonal, Normals, OffSurface, OnSurface
-from tests.networks import octahedron
+from tests.sample_networks import octahedron
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from shapeopt.losses import (
     ShortEdges,
     Smoothness,
 )
-from tests.networks import random_mlp
+from tests.sample_networks import random_mlp
 from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_solid, two_triangles
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shapeopt import InputError, PolyhedralSurface, extract_surface, sdf_network
-from shapeopt.export import polygon_mesh
+from shapeopt.output.export import polygon_mesh
 from shapeopt.simplify import merge_polygons
 from tests.solids import ball_solid, box_solid, polygons_of
 

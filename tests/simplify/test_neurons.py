@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from shapeopt import extract_surface
-from shapeopt.networks import AffineLayer, affine_layers
+from shapeopt.networks.affine import AffineLayer, affine_layers
 from shapeopt.simplify import idle_neurons, neurons, remove_idle_neurons
 from shapeopt.simplify.neurons import same_surface
-from tests.networks import tilted_octahedron
+from tests.sample_networks import tilted_octahedron
 
 
 def with_first_layer(network, weight, bias, outgoing):

@@ -1,0 +1,1 @@
+"""The exact surface and complex of a network, by two algorithms."""

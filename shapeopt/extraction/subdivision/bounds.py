@@ -1,0 +1,212 @@
+"""Proofs that the zero set is somewhere else, so that its surroundings alone are subdivided.
+
+Between two layers each region has one affine map to the next pre-activations, and what the rest
+of the network makes of it can be bounded. A region whose bounds have one sign has no zero in it,
+and none of its parts will ever have one. Dropping it loses nothing:
+
+* A region that does hold a zero is never dropped. All its vertices, edges and 2-faces are kept,
+  and later neurons cut them exactly as they would in the whole complex.
+* Where dropped regions meet kept ones, 2-faces with only some of their edges remain. Such a face
+  lies in no kept region. If two of its edges are left and cut, the edge between them is a true one
+  of the complex; if one is, the face is passed over.
+
+So what remains at the end is part of the true skeleton, and has all cells of the zero set.
+
+The bounds, over a box around the region with centre c and half-widths h:
+
+* Forward, every neuron is an affine function of x plus or minus an error (affine arithmetic): on
+  [l, u] around 0, a ReLU is within -s l / 2 of s z - s l / 2, where s = u / (u - l).
+* Backward, f is bounded by a linear function of one layer's neurons after the other, from the
+  output on, with the forward ranges to relax each ReLU (CROWN: Zhang et al., *Efficient Neural
+  Network Robustness Certification with General Activation Functions*, NeurIPS 2018).
+
+They are taken in float32 whatever the extraction works in: the margin for rounding is far below
+the size of a region.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int32
+from torch import Tensor
+
+from shapeopt.complex.signs import Constraints, unpack, with_plus
+from shapeopt.complex.skeleton import Skeleton
+from shapeopt.extraction.subdivision.regions import find_regions
+from shapeopt.networks.affine import AffineLayer
+
+MIN_VERTICES = 1 << 17
+"""A complex of fewer vertices is subdivided faster than its regions are bounded."""
+MIN_LAYERS = 3
+"""With fewer hidden layers to come, a region will not be cut often enough to be worth bounding."""
+
+REGIONS_AT_A_TIME = {"cpu": 1 << 12, "cuda": 1 << 16}
+"""Few enough for the caches of a CPU, and for the memory of a GPU."""
+
+
+def is_worthwhile(num_vertices: int, hidden_layers_left: int) -> bool:
+    """Whether pruning takes less time than it saves."""
+    return num_vertices >= MIN_VERTICES and hidden_layers_left >= MIN_LAYERS
+
+
+def edges_near_zero_set(
+    layers: Sequence[AffineLayer], done: int, skeleton: Skeleton
+) -> Bool[Tensor, "e"]:
+    """Edges of the regions that may hold a zero of the output.
+
+    Args:
+        layers: all of the network's layers, with one output.
+        done: number of layers that have been cut; at least one, and not all hidden ones.
+        skeleton: of the complex of those layers, or what earlier calls left of it.
+    """
+    constraints = skeleton.constraints
+    layers = [AffineLayer(layer.weight.float(), layer.bias.float()) for layer in layers]
+    if skeleton.vertices.device.type == "cpu":
+        from shapeopt.extraction.subdivision.regions_compiled import find_regions as find
+    else:
+        find = find_regions
+    regions = find(skeleton)
+    # In a whole region, d edges meet at every vertex. One with fewer was dropped before.
+    is_whole = 2 * regions.num_edges == constraints.dimension * regions.num_vertices
+    whole = torch.nonzero(is_whole).flatten()
+    # One vertex of each region tells its signs.
+    signs = skeleton.vertex_signs[regions.vertex[whole]]
+    for neuron in regions.plus[whole].unbind(1):
+        signs = with_plus(signs, neuron, constraints)
+    lower, upper = regions.lower[whole], regions.upper[whole]
+    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, (upper - lower) / 2)
+    # The last entry is for the -1 that stands for no region.
+    is_near = torch.zeros(len(is_whole) + 1, dtype=torch.bool, device=near.device)
+    is_near[whole[near]] = True
+    return is_near[regions.around].any(dim=0)
+
+
+def may_hold_zero(
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    done: int,
+    signs: Int32[Tensor, "r words"],
+    centre: Float[Tensor, "r d"],
+    half: Float[Tensor, "r d"],
+) -> Bool[Tensor, "r"]:
+    """Whether the bounds leave room for a zero of f in the regions.
+
+    Args:
+        layers: all layers of the network.
+        done: number of layers that have been cut.
+        signs: packed + signs of each region.
+        centre, half: of a box around each region.
+    """
+    may_hold = torch.zeros(len(centre), dtype=torch.bool, device=centre.device)
+    count = REGIONS_AT_A_TIME[centre.device.type]
+    for start in range(0, len(centre), count):
+        part = slice(start, start + count)
+        patterns = [
+            unpack(signs[part, constraints.words(i)], constraints.widths[i]) for i in range(done)
+        ]
+        may_hold[part] = _bound(layers, patterns, centre[part], half[part])
+    return may_hold
+
+
+def _bound(
+    layers: Sequence[AffineLayer],
+    patterns: Sequence[Bool[Tensor, "r _"]],
+    centre: Float[Tensor, "r d"],
+    half: Float[Tensor, "r d"],
+) -> Bool[Tensor, "r"]:
+    value, slope = _affine_map(layers, patterns, centre)
+    rest = layers[len(patterns) :]
+    ranges, lower, upper, scale = _forward(rest, value, slope, half)
+    # Values carry a few roundings per layer, thousands of times less than this.
+    margin = torch.finfo(value.dtype).eps ** 0.5 * scale
+    near = torch.nonzero((lower <= margin) & (upper >= -margin)).flatten()
+    value, slope, half, margin = value[near], slope[near], half[near], margin[near]
+    ranges = [(low[near], high[near]) for low, high in ranges]
+    is_positive = _lower_bound(rest, ranges, value, slope, half, 1) > margin
+    is_negative = _lower_bound(rest, ranges, value, slope, half, -1) > margin
+    may_hold = torch.zeros_like(lower, dtype=torch.bool)
+    may_hold[near] = ~(is_positive | is_negative)
+    return may_hold
+
+
+def _affine_map(
+    layers: Sequence[AffineLayer],
+    patterns: Sequence[Bool[Tensor, "r _"]],
+    centre: Float[Tensor, "r d"],
+) -> tuple[Float[Tensor, "r width"], Float[Tensor, "r d width"]]:
+    """The next layer's pre-activations at the centre, and their gradients."""
+    value = centre
+    slope = torch.eye(centre.shape[1], dtype=centre.dtype, device=centre.device)
+    slope = slope.expand(len(centre), -1, -1)
+    for layer, pattern in zip(layers, patterns, strict=False):
+        active = pattern.to(centre.dtype)
+        value = torch.addmm(layer.bias, value, layer.weight.T) * active
+        slope = (slope @ layer.weight.T) * active[:, None]
+    layer = layers[len(patterns)]
+    return torch.addmm(layer.bias, value, layer.weight.T), slope @ layer.weight.T
+
+
+def _forward(
+    rest: Sequence[AffineLayer],
+    value: Float[Tensor, "r width"],
+    slope: Float[Tensor, "r d width"],
+    half: Float[Tensor, "r d"],
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor, Tensor]:
+    """Affine arithmetic through the remaining layers.
+
+    Returns the ranges of the neurons of each remaining hidden layer, the bounds of f, and the
+    largest magnitude on the way, which rounding is relative to.
+    """
+    error = torch.zeros_like(value)
+    scale = value.new_zeros(len(value))
+    ranges = []
+    for layer in rest[1:]:
+        reach = (slope.abs() * half[:, :, None]).sum(dim=1) + error
+        low, high = value - reach, value + reach
+        ranges.append((low, high))
+        scale = torch.maximum(scale, torch.maximum(-low, high).amax(dim=1))
+        factor, shift = _relaxation(low, high)
+        value, slope = value * factor + shift / 2, slope * factor[:, None]
+        error = error * factor + shift / 2
+        value = torch.addmm(layer.bias, value, layer.weight.T)
+        slope, error = slope @ layer.weight.T, error @ layer.weight.T.abs()
+    reach = (slope[:, :, 0].abs() * half).sum(dim=1) + error[:, 0]
+    return ranges, value[:, 0] - reach, value[:, 0] + reach, scale
+
+
+def _relaxation(
+    low: Float[Tensor, "r width"], high: Float[Tensor, "r width"]
+) -> tuple[Float[Tensor, "r width"], Float[Tensor, "r width"]]:
+    """Slope and offset of the chord over a ReLU on [low, high], an upper bound.
+
+    The line of the same slope through 0 is a lower bound.
+    """
+    crosses = (low < 0) & (high > 0)
+    factor = torch.where(crosses, high / (high - low), (low >= 0).to(low.dtype))
+    return factor, torch.where(crosses, -factor * low, 0)
+
+
+def _lower_bound(
+    rest: Sequence[AffineLayer],
+    ranges: Sequence[tuple[Tensor, Tensor]],
+    value: Float[Tensor, "r width"],
+    slope: Float[Tensor, "r d width"],
+    half: Float[Tensor, "r d"],
+    sign: int,
+) -> Float[Tensor, "r"]:
+    """Lower bound of sign * f by linear bounds from the output back to the first of the layers."""
+    row = (sign * rest[-1].weight).expand(len(value), -1)
+    offset = (sign * rest[-1].bias).expand(len(value))
+    for index in reversed(range(len(rest) - 1)):
+        low, high = ranges[index]
+        factor, shift = _relaxation(low, high)
+        # Where the row is positive a lower bound of the ReLU is needed: 0 or z, the closer one.
+        below = torch.where((low < 0) & (high > 0), (high > -low).to(low.dtype), factor)
+        negative = row.clamp(max=0)
+        offset = offset + (negative * shift).sum(dim=1)
+        row = row.clamp(min=0) * below + negative * factor
+        if index > 0:
+            offset = offset + row @ rest[index].bias
+            row = row @ rest[index].weight
+    reach = ((slope * row[:, None]).sum(dim=2).abs() * half).sum(dim=1)
+    return offset + (row * value).sum(dim=1) - reach

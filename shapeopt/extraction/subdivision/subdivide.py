@@ -1,0 +1,102 @@
+"""Edge subdivision: the skeleton of a ReLU network's whole polyhedral complex in a box.
+
+Berzins, *Polyhedral Complex Extraction from ReLU Networks using Edge Subdivision* (ICML 2023):
+start from the edges of the box and cut them by one neuron after the other. A neuron cuts an edge
+where its pre-activation changes sign, and every 2-face with two cut edges gets a new edge between
+the two new vertices:
+
+         u----------v                u--w1------v
+         |          |     cut by k   |   \\      |
+         |   face   |    --------->  |    \\     |      edge (w1, w2): zeros of the face, and k
+         |          |                |     \\    |
+         +----------+                +------w2--+
+
+The published form visits every edge for every neuron. This one visits an edge only for the
+neurons that cut it:
+
+* One layer at a time. The layer's pre-activations are evaluated once at all vertices; within the
+  layer they are affine along every edge, so a new vertex gets its values by interpolation.
+* The + signs of a layer are packed into words. ``word[u] ^ word[v]`` is the set of neurons that
+  cut the edge (u, v); edges wait in one queue per neuron, that of the next neuron to cut them.
+* The two cut edges of a face are found by their equal cell keys (see ``signs.py``).
+
+A vertex's sign is decided once and an edge is cut once by a neuron, so the combinatorics is that
+of a consistent complex even in float32; only positions carry rounding.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from shapeopt.complex.box import Box
+from shapeopt.complex.signs import Constraints
+from shapeopt.complex.skeleton import Skeleton
+from shapeopt.extraction.memory import Budget
+from shapeopt.extraction.progress import Progress
+from shapeopt.extraction.subdivision import bounds as pruning
+from shapeopt.extraction.subdivision.plain import TorchSubdivision
+from shapeopt.networks.affine import AffineLayer
+
+if TYPE_CHECKING:
+    from shapeopt.extraction.subdivision.compiled import CpuSubdivision
+
+
+def subdivide(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    *,
+    surface_only: bool = False,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Skeleton:
+    """Subdivides the box by every neuron of the network, the outputs included.
+
+    On the CPU a compiled version of the same algorithm runs (``subdivision_cpu.py``).
+
+    Args:
+        layers: affine layers, ReLU between them, of the dtype and on the device to compute with.
+        box: the domain, of the same dtype and device.
+        surface_only: leave out regions proven free of zeros of the (one) output as early as that
+            pays. The result has all cells of the zero set, and some others.
+        max_bytes: memory to hold at most; most of what the device has free if None.
+        progress: called after each neuron.
+
+    Returns:
+        The skeleton of the complex, on the same device and with positions in the same dtype. If
+        there is provably no zero, that of the layers so far.
+
+    Raises:
+        ExtractionError: if more memory would be needed; or if a cut face does not have exactly
+            two cut edges, which would take two equal 64-bit keys.
+    """
+    if box.lower.device.type != "cpu":
+        return run_subdivision(TorchSubdivision, layers, box, surface_only, max_bytes, progress)
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.extraction.subdivision.compiled import CpuSubdivision
+
+    return run_subdivision(CpuSubdivision, layers, box, surface_only, max_bytes, progress)
+
+
+@torch.no_grad()
+def run_subdivision(
+    subdivision: "type[TorchSubdivision] | type[CpuSubdivision]",
+    layers: Sequence[AffineLayer],
+    box: Box,
+    surface_only: bool = False,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Skeleton:
+    """:func:`subdivide` with the given implementation."""
+    constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
+    state = subdivision(constraints, box, Budget(max_bytes, box.lower.device))
+    for index, layer in enumerate(layers):
+        hidden_left = len(layers) - 1 - index
+        if surface_only and index and pruning.is_worthwhile(state.sizes[0], hidden_left):
+            near = pruning.edges_near_zero_set(layers, index, state.skeleton())
+            if not bool(near.any()):
+                break
+            state.keep(near)
+        state.evaluate(layer, is_first=index == 0)
+        state.cut_by_layer(index, progress)
+    return state.finish()

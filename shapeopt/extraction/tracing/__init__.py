@@ -1,0 +1,1 @@
+"""Tracing: the zero set alone, followed region by region."""

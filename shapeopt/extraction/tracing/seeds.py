@@ -1,0 +1,218 @@
+"""Points on the zero set to start tracing from.
+
+Tracing finds the components that have a seed. By default seeds come from sign tests on a grid over
+the box, of half the size near the zero set. What can be missed: a component, if the shape or the
+gap that it encloses slips through between the points of that grid, or if each grid line that
+crosses it crosses another one as well before the next point. ``method="subdivide"`` misses nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from shapeopt.complex.box import Box
+from shapeopt.networks.affine import AffineLayer
+
+RESOLUTION = 32
+"""Cells of the default grid along each side of the box."""
+
+SCALE_RESOLUTION = 8
+"""Cells of a grid that only measures how large the neurons' values are."""
+
+_BLOCK = 2**12
+"""Points evaluated at once."""
+
+_STEPS = 100
+
+_ROUNDING = 1e-13
+"""Values of f that are smaller by this factor than typical ones count as 0."""
+
+
+@dataclass
+class Samples:
+    """f at points of a regular grid over the box, in float64.
+
+    Attributes:
+        points: positions, the last axis running fastest.
+        values: f there.
+        scale: largest size of each hidden neuron's values.
+    """
+
+    points: Float[Tensor, "n d"]
+    values: Float[Tensor, "n"]
+    scale: Float[Tensor, "hidden"]
+
+
+@torch.no_grad()
+def sample_grid(layers: Sequence[AffineLayer], box: Box, resolution: int) -> Samples:
+    """The network on a grid with ``resolution`` cells along each side of the box."""
+    steps = torch.arange(resolution + 1, device=box.lower.device)
+    index = torch.cartesian_prod(*[steps] * box.dimension)
+    points = torch.lerp(box.lower, box.upper, index.to(box.lower.dtype) / resolution)
+    values, scales = zip(*(_evaluate(layers, block) for block in points.split(_BLOCK)), strict=True)
+    return Samples(points, torch.cat(values), torch.stack(scales).amax(dim=0))
+
+
+def _evaluate(
+    layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]
+) -> tuple[Float[Tensor, "n"], Float[Tensor, "hidden"]]:
+    """f at the points, and the largest size of each hidden neuron's values."""
+    *hidden, last = layers
+    sizes = [points.new_empty(0)]
+    for layer in hidden:
+        points = torch.addmm(layer.bias, points, layer.weight.T)
+        sizes.append(torch.maximum(points.amax(dim=0), -points.amin(dim=0)))
+        points = points.relu_()
+    return torch.addmm(last.bias, points, last.weight.T)[:, 0], torch.cat(sizes)
+
+
+@torch.no_grad()
+def grid_seeds(
+    layers: Sequence[AffineLayer], samples: Samples, resolution: int
+) -> Float[Tensor, "n d"]:
+    """A point of the zero set on every edge of the grid whose ends differ in the sign of f.
+
+    Cells without such an edge that f may reach 0 in, by its steepest slope along the grid, are
+    searched once more, on a grid of half the size.
+    """
+    points, values = samples.points, samples.values
+    dimension = points.shape[1]
+    grid = torch.arange(len(points), device=points.device).view([resolution + 1] * dimension)
+    starts, ends, steepest = [], [], 0.0
+    for axis in range(dimension):
+        start = grid.narrow(axis, 0, resolution).flatten()
+        end = grid.narrow(axis, 1, resolution).flatten()
+        cut = torch.nonzero((values[start] < 0) != (values[end] < 0)).flatten()
+        starts.append(start[cut])
+        ends.append(end[cut])
+        steepest = max(steepest, float((values[end] - values[start]).abs().max()))
+    start, end = torch.cat(starts), torch.cat(ends)
+    # The middle of a cell is this far from the corners, in cells.
+    reach = steepest * dimension**0.5 / 2
+    near, fine_points, fine_values = _search_near_cells(layers, samples, grid, reach)
+    return bracketed_zeros(
+        layers,
+        torch.cat([points[start], points[near]]),
+        torch.cat([points[end], fine_points]),
+        torch.cat([values[start], values[near]]),
+        torch.cat([values[end], fine_values]),
+    )
+
+
+def _search_near_cells(
+    layers: Sequence[AffineLayer], samples: Samples, grid: Tensor, reach: float
+) -> tuple[Int64[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
+    """Points of halved cells where f has another sign than at all corners of the cell.
+
+    Only cells with a corner where f is smaller than the reach are halved.
+
+    Returns the number of a corner of the cell for each, the point, and f there.
+    """
+    dimension, cells = grid.ndim, grid.shape[0] - 1
+    corners = []
+    for offsets in product((0, 1), repeat=dimension):
+        corner = grid
+        for axis, offset in enumerate(offsets):
+            corner = corner.narrow(axis, offset, cells)
+        corners.append(corner.flatten())
+    values = samples.values[torch.stack(corners)]
+    low, high = values.amin(dim=0), values.amax(dim=0)
+    is_near = torch.minimum(low.abs(), high.abs()) < reach
+    near = torch.nonzero(((low < 0) == (high < 0)) & is_near).flatten()
+
+    steps = torch.arange(3, device=near.device)
+    within = torch.cartesian_prod(*[steps] * dimension)
+    within = within[(within == 1).any(dim=1)].to(samples.points.dtype) / 2
+    first, last = samples.points[corners[0][near]], samples.points[corners[-1][near]]
+    points = (first[:, None] + within * (last - first)[:, None]).flatten(0, 1)
+    found = torch.cat([_values(layers, block) for block in points.split(_BLOCK)])
+    corner = corners[0][near].repeat_interleave(len(within))
+    other = torch.nonzero((found < 0) != (samples.values[corner] < 0)).flatten()
+    return corner[other], points[other], found[other]
+
+
+def bracketed_zeros(
+    layers: Sequence[AffineLayer],
+    start: Float[Tensor, "n d"],
+    end: Float[Tensor, "n d"],
+    at_start: Float[Tensor, "n"],
+    at_end: Float[Tensor, "n"],
+) -> Float[Tensor, "n d"]:
+    """A zero of f on each segment whose ends differ in sign.
+
+    False position is exact once both ends lie in one region; a bisection after each of its steps
+    brings them there.
+    """
+    if len(start) == 0:
+        return start
+    direction = end - start
+    low, high = torch.zeros_like(at_start), torch.ones_like(at_start)
+    tolerance = _ROUNDING * torch.maximum(at_start.abs().max(), at_end.abs().max())
+    result = low.clone()
+    open_ = torch.arange(len(start), device=start.device)
+    low_value, high_value = at_start, at_end
+    for step in range(_STEPS):
+        if step % 2 == 0:
+            t = low + (high - low) * (low_value / (low_value - high_value))
+        else:
+            t = (low + high) / 2
+        value = _values(layers, start[open_] + t[:, None] * direction[open_])
+        result[open_] = t
+        is_low = (value < 0) == (low_value < 0)
+        low, low_value = torch.where(is_low, t, low), torch.where(is_low, value, low_value)
+        high, high_value = torch.where(is_low, high, t), torch.where(is_low, high_value, value)
+        going = torch.nonzero(value.abs() > tolerance).flatten()
+        if len(going) == 0:
+            break
+        low, high, low_value, high_value, open_ = (
+            part[going] for part in (low, high, low_value, high_value, open_)
+        )
+    return start + result[:, None] * direction
+
+
+@torch.no_grad()
+def projected_seeds(
+    layers: Sequence[AffineLayer], box: Box, points: Float[Tensor, "n d"]
+) -> Float[Tensor, "n d"]:
+    """Points of the zero set near the given points, by Newton's method along the gradient of f.
+
+    Points from which it leads nowhere are left out.
+    """
+    for _ in range(_STEPS):
+        values, gradients, size = _value_and_gradient(layers, points)
+        is_there = values.abs() <= _ROUNDING * size
+        if bool(is_there.all()):
+            break
+        step = (values / gradients.square().sum(dim=1))[:, None] * gradients
+        moved = (points - step).clamp(box.lower, box.upper).where(step.isfinite(), points)
+        points = torch.where(is_there[:, None], points, moved)
+    values, _, size = _value_and_gradient(layers, points)
+    return points[values.abs() <= _ROUNDING * size]
+
+
+def _values(layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
+    for layer in layers[:-1]:
+        points = torch.addmm(layer.bias, points, layer.weight.T).relu_()
+    return torch.addmm(layers[-1].bias, points, layers[-1].weight.T)[:, 0]
+
+
+def _value_and_gradient(
+    layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]
+) -> tuple[Float[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
+    """f, its gradient, and the size of the terms that f is the sum of."""
+    *hidden, last = layers
+    masks = []
+    for layer in hidden:
+        points = torch.addmm(layer.bias, points, layer.weight.T)
+        masks.append((points > 0).to(points.dtype))
+        points = points.relu_()
+    gradient = last.weight.expand(len(points), -1)
+    for layer, mask in zip(reversed(hidden), reversed(masks), strict=True):
+        gradient = (gradient * mask) @ layer.weight
+    values = torch.addmm(last.bias, points, last.weight.T)[:, 0]
+    size = points @ last.weight[0].abs() + last.bias.abs()
+    return values, gradient, size

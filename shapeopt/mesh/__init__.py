@@ -1,0 +1,1 @@
+"""The polygon mesh that losses, output and simplify see; knows nothing of networks."""

@@ -1,0 +1,218 @@
+"""The report of a run: one HTML file that opens anywhere, with the shape to turn in it.
+
+The page needs no network: data, drawing code and pictures are all inside. `report.html` is its
+template; `@@name` marks what is filled in.
+"""
+
+import base64
+import json
+import math
+import os
+import string
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.errors import InputError
+from shapeopt.output.export import PolygonMesh, polygon_mesh, write_whole
+
+# More points than this a curve on the page cannot show.
+MAX_CURVE_POINTS = 600
+
+
+class _Template(string.Template):
+    delimiter = "@@"
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    title: str,
+    surfaces: Mapping[str, PolyhedralSurface],
+    table: Sequence[Mapping[str, Any]] = (),
+    metrics: Sequence[Mapping[str, Any]] = (),
+    pictures: Mapping[str, str | os.PathLike[str]] | None = None,
+    config: str = "",
+    subtitle: str = "",
+    up: str = "z",
+) -> Path:
+    """Write the report of a run.
+
+    Args:
+        path: the HTML file to write.
+        title: heading of the page.
+        surfaces: name -> surface to turn in the browser; the last one is shown first.
+        table: rows of the summary, each heading -> value; the first row gives the headings.
+        metrics: rows as in `metrics.jsonl`: "step" and name -> value, None where not finite.
+            Each name gets a curve; names that share a "group/" stand together.
+        pictures: caption -> PNG file.
+        config: the resolved configuration, as text.
+        subtitle: a line under the heading.
+        up: the axis that points up, "y" or "z".
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: `up` is no such axis, or a surface has a vertex that is not finite.
+    """
+    if up not in ("y", "z"):
+        raise InputError(f'up must be "y" or "z", not {up!r}.')
+    meshes = {name: polygon_mesh(surface) for name, surface in surfaces.items()}
+    curves = metric_curves(metrics)
+    data = {"surfaces": _surface_data(meshes, up), "curves": list(curves.values())}
+    template = resources.files("shapeopt").joinpath("report.html").read_text(encoding="utf-8")
+    page = _Template(template).substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        viewer=_viewer_html(meshes),
+        table=_table_html(table),
+        curves=_curves_html(list(curves)),
+        pictures=_pictures_html(pictures or {}),
+        config=_config_html(config),
+        # "<" only occurs inside JSON strings; escaped, none of them can end the script.
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+    return write_whole(path, page.encode())
+
+
+def metric_curves(
+    metrics: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, list[Any]]]:
+    """The curves in the rows of a metrics file: name -> steps "x" and values "y".
+
+    Long curves are thinned to `MAX_CURVE_POINTS`; first and last point stay. Names without a
+    group come first, the others by group.
+    """
+    points: dict[str, list[tuple[int, float | None]]] = {}
+    for row in metrics:
+        for name, value in row.items():
+            if name != "step":
+                finite = value is not None and math.isfinite(value)
+                points.setdefault(name, []).append(
+                    (row["step"], float(f"{value:.6g}") if finite else None)
+                )
+    curves = {}
+    for name in sorted(points, key=_group):
+        kept = np.linspace(0, len(points[name]) - 1, min(len(points[name]), MAX_CURVE_POINTS))
+        thinned = [points[name][i] for i in kept.round().astype(int)]
+        curves[name] = {"x": [x for x, _ in thinned], "y": [y for _, y in thinned]}
+    return curves
+
+
+def _group(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _surface_data(meshes: Mapping[str, PolygonMesh], up: str) -> list[dict[str, Any]]:
+    """The surfaces as the page's drawing code wants them, y up, all in one sphere of radius 1."""
+    filled = [mesh.vertices for mesh in meshes.values() if len(mesh.vertices)]
+    everything = np.concatenate(filled) if filled else np.zeros((1, 3))
+    middle = (everything.min(axis=0) + everything.max(axis=0)) / 2
+    radius = max(float(np.linalg.norm(everything - middle, axis=1).max()), 1e-12)
+    out = []
+    for mesh in meshes.values():
+        triangles, _ = mesh.triangles()
+        out.append(
+            {
+                "vertices": _base64(_y_up((mesh.vertices - middle) / radius, up).astype("<f4")),
+                "triangles": _base64(mesh.corners[triangles].astype("<u4")),
+                "edges": _base64(mesh.edges.astype("<u4")),
+                "closed": mesh.is_closed,
+            }
+        )
+    return out
+
+
+def _y_up(vertices: Float[np.ndarray, "v 3"], up: str) -> Float[np.ndarray, "v 3"]:
+    """Turn the world, if need be, so that y is up and what was y points away from the viewer."""
+    return vertices if up == "y" else vertices[:, [0, 2, 1]] * np.array([1, 1, -1])
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _viewer_html(meshes: Mapping[str, PolygonMesh]) -> str:
+    if not meshes:
+        return ""
+    buttons = "".join(
+        f'<button aria-pressed="{str(i == len(meshes) - 1).lower()}">{escape(name)} '
+        f"<small>{len(mesh.sizes):,} polygons</small></button>"
+        for i, (name, mesh) in enumerate(meshes.items())
+    )
+    return f"""<div class="card" id="shape">
+<div class="viewer"><canvas></canvas><div class="message" hidden>
+This browser shows no WebGL 2; the pictures and the mesh files have the same shape.</div></div>
+<div class="bar"><span class="tabs">{buttons}</span>
+<label><input type="checkbox" id="edges" checked>polygon edges</label>
+<span class="note">drag to turn · wheel to zoom · shift-drag to move · double-click to reset</span>
+</div></div>"""
+
+
+def _table_html(table: Sequence[Mapping[str, Any]]) -> str:
+    if not table:
+        return ""
+    columns = list(table[0])
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_cell(row.get(column))}</td>" for column in columns) + "</tr>"
+        for row in table
+    )
+    return f"""<h2>Summary</h2>
+<div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _cell(value: Any) -> str:
+    """A value as HTML, as a reader wants it: four digits, thousands apart."""
+    if value is None:
+        return "&ndash;"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+    return escape(str(value))
+
+
+def _curves_html(names: Sequence[str]) -> str:
+    """One empty card per curve; the page draws into them in this order."""
+    if not names:
+        return ""
+    parts = ["<h2>Curves</h2>"]
+    for group, members in groupby(names, key=_group):
+        cards = "".join(
+            f'<div class="card chart"><div class="head"><span>{escape(name.rpartition("/")[2])}'
+            '</span><span class="value"></span></div></div>'
+            for name in members
+        )
+        heading = f"<h3>{escape(group)}</h3>" if group else ""
+        parts.append(f'{heading}<div class="charts">{cards}</div>')
+    return "\n".join(parts)
+
+
+def _pictures_html(pictures: Mapping[str, str | os.PathLike[str]]) -> str:
+    if not pictures:
+        return ""
+    figures = "".join(
+        f'<figure class="card"><img alt="{escape(caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(Path(file).read_bytes()).decode()}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, file in pictures.items()
+    )
+    return f"<h2>Pictures</h2>{figures}"
+
+
+def _config_html(config: str) -> str:
+    if not config:
+        return ""
+    return f"""<h2>Configuration</h2>
+<details class="card"><summary>Everything this run was given</summary>
+<pre>{escape(config)}</pre></details>"""

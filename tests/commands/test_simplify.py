@@ -1,0 +1,50 @@
+"""``python -m shapeopt.simplify``: the mesh it writes is within the error it was given."""
+
+import pytest
+import torch
+import trimesh
+
+import shapeopt
+from shapeopt.commands.simplify import main
+from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
+
+CENTER, SCALE = torch.tensor([5.0, -3.0, 2.0], dtype=torch.float64), 0.025
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    config = {
+        "model": {"_target_": "shapeopt.sdf_network", "width": 12, "depth": 2},
+        "extractor": {
+            "_target_": "shapeopt.extract_surface",
+            "_partial_": True,
+            "bounds": [-0.5, 0.5],
+            "dtype": {"_target_": "hydra.utils.get_object", "path": "torch.float64"},
+        },
+    }
+    state = shapeopt.sdf_network(width=12, depth=2).state_dict()
+    path = tmp_path / "last.pt"
+    Checkpoint(7, state, None, {"state": {}}, config, CENTER, SCALE, {"fit": 1.0}).save(path)
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--triangles"]])
+def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, options):
+    out = tmp_path / "out.ply"
+    main([str(checkpoint), str(out), "--error", "0.02", *options])
+    before, after = (int(w.replace(",", "")) for w in capsys.readouterr().out.split()[0:4:3])
+    assert after < 0.7 * before
+    mesh = trimesh.load(out)
+    assert mesh.is_watertight
+    exact = extract_checkpoint(checkpoint)[0].vertices / SCALE + CENTER
+    nearest = torch.cdist(torch.tensor(mesh.vertices), exact).min(dim=1).values
+    assert float(nearest.max()) < 1e-6  # cdist rounds
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [("out.obj", "0.01", "must be a .ply"), ("out.ply", "-1", "error is -")],
+)
+def test_wrong_arguments_are_one_line(tmp_path, checkpoint, out, error, message):
+    with pytest.raises(SystemExit, match=message):
+        main([str(checkpoint), str(tmp_path / out), f"--error={error}"])

@@ -1,0 +1,141 @@
+"""The compiled subdivision must give the very cells that the plain torch one gives."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from shapeopt.complex.skeleton import Skeleton
+from shapeopt.extraction.extract import constant, prepare
+from shapeopt.extraction.subdivision.compiled import CpuSubdivision
+from shapeopt.extraction.subdivision.plain import TorchSubdivision
+from shapeopt.extraction.subdivision.subdivide import run_subdivision
+from tests.sample_networks import octahedron, random_mlp
+
+
+def both(network: nn.Module, bounds=(-2, 2), dtype=torch.float64) -> tuple[Skeleton, Skeleton]:
+    layers, box = prepare(network, bounds, dtype)
+    layers = constant(layers)
+    return (
+        run_subdivision(TorchSubdivision, layers, box),
+        run_subdivision(CpuSubdivision, layers, box),
+    )
+
+
+def sorted_cells(skeleton: Skeleton) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Keys of the vertices, edges with the keys of their ends, and positions, in one order."""
+    keys = skeleton.keys.of_cells(
+        skeleton.vertex_signs, skeleton.vertex_zeros, skeleton.constraints
+    )
+    keys, order = keys.sort()
+    ends = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))[
+        skeleton.edges.long()
+    ]
+    edge_keys, by_key = skeleton.edge_keys.sort()
+    edges = torch.cat([edge_keys[:, None], ends.sort(dim=1).values[by_key]], dim=1)
+    return keys, edges, skeleton.vertices[order]
+
+
+def assert_equal(one: Skeleton, other: Skeleton) -> None:
+    keys, edges, vertices = sorted_cells(one)
+    other_keys, other_edges, other_vertices = sorted_cells(other)
+    assert len(keys.unique()) == len(keys)
+    assert torch.equal(keys, other_keys)
+    assert torch.equal(edges, other_edges)
+    tolerance = 1e3 * torch.finfo(vertices.dtype).eps
+    assert torch.allclose(vertices, other_vertices, rtol=0, atol=tolerance)
+    assert torch.equal(edge_keys_from_signs(other), other.edge_keys)
+
+
+def edge_keys_from_signs(skeleton: Skeleton) -> torch.Tensor:
+    every = torch.arange(len(skeleton.edges))
+    return skeleton.keys.of_cells(
+        skeleton.edge_signs(every), skeleton.edge_zeros, skeleton.constraints
+    )
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1, 1),
+        (1, 40, 20, 1),
+        (2, 70, 40, 1),
+        (2, 31, 33, 3),
+        (3, 16, 12, 8, 1),
+        (3, 70, 1),
+        (4, 9, 6, 1),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_torch_on_random_networks(sizes, dtype):
+    for seed in range(2):
+        assert_equal(*both(random_mlp(*sizes, seed=seed), dtype=dtype))
+
+
+def test_cuts_large_enough_to_be_shared_among_threads():
+    whole, compiled = both(random_mlp(3, 32, 32, 1, seed=3), bounds=(-3, 3))
+    assert len(whole.edges) > 8 * 4096
+    assert_equal(whole, compiled)
+
+
+def with_dead_and_equal_neurons(network: nn.Sequential) -> nn.Sequential:
+    """Neurons 0 and 1 of the first layer the same, 2 opposite to it, 3 constant 0."""
+    with torch.no_grad():
+        first = network[0]
+        first.weight[1], first.bias[1] = first.weight[0], first.bias[0]
+        first.weight[2], first.bias[2] = -first.weight[0], -first.bias[0]
+        first.weight[3] = 0
+        first.bias[3] = 0
+    return network
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_torch_on_degenerate_networks(dimension, dtype):
+    for seed in range(3):
+        network = with_dead_and_equal_neurons(random_mlp(dimension, 8, 6, 1, seed=seed))
+        assert_equal(*both(network, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_torch_where_folds_lie_on_each_other_and_on_the_box(dtype):
+    assert_equal(*both(octahedron(), bounds=(-0.5, 0.5), dtype=dtype))
+    assert_equal(*both(octahedron(), bounds=(0.0, 0.5), dtype=dtype))
+
+
+@pytest.mark.parametrize("name", ["bunny2d_4x32", "bunny2d_2x100", "bunny_3x16"])
+def test_equals_torch_on_reference_networks(reference_network, name):
+    assert_equal(*both(reference_network(name), bounds=(-0.5, 0.5)))
+
+
+def test_the_order_does_not_depend_on_the_number_of_threads():
+    threads = torch.get_num_threads()
+    network = random_mlp(3, 32, 24, 1, seed=3)
+    _, many = both(network, bounds=(-3, 3))
+    torch.set_num_threads(1)
+    try:
+        _, one = both(network, bounds=(-3, 3))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(one.edges, many.edges)
+    assert torch.equal(one.vertex_zeros, many.vertex_zeros)
+
+
+def test_import_does_not_load_the_compiler():
+    code = "import sys, shapeopt; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_result_does_not_hold_the_memory_reserved_for_it():
+    _, skeleton = both(random_mlp(3, 32, 32, 1, seed=3), bounds=(-3, 3))
+    for part in (skeleton.vertices, skeleton.edges, skeleton.edge_keys, skeleton.vertex_signs):
+        assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+
+
+@pytest.mark.slow
+def test_the_large_reference_complex(reference_network):
+    layers, box = prepare(reference_network("bunny_8x32"), (-0.5, 0.5), torch.float64)
+    skeleton = run_subdivision(CpuSubdivision, constant(layers), box)
+    assert (len(skeleton.vertices), len(skeleton.edges)) == (9_967_606, 29_866_998)

@@ -1,0 +1,232 @@
+import itertools
+import json
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import trimesh
+from omegaconf import OmegaConf
+
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.errors import InputError
+from shapeopt.output.run_log import RunLog, read_metrics
+
+CONF = Path(__file__).parents[2] / "conf" / "logging"
+
+
+@pytest.fixture
+def cube():
+    """Side 2 about the origin, six squares."""
+    vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)))
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    return PolyhedralSurface.from_polygons(vertices, quads)
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch, tmp_path):
+    """No test reads the user's keys or writes into their home folder."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def records(run_dir):
+    """What an offline run wrote. LevelDB's log format: 32 KiB blocks, records cut at their ends."""
+    pb = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    (file,) = run_dir.glob("*.wandb")
+    data, position, part, found = file.read_bytes(), 7, b"", []
+    while position + 7 <= len(data):
+        if 32768 - position % 32768 < 7:
+            position += 32768 - position % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        part += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            found.append(pb.Record.FromString(part))
+            part = b""
+    return found
+
+
+def finished_records(run_dir):
+    """The same, once all is there: wandb's helper process closes the file after finish()."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        found = records(run_dir)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.02)
+    return pytest.fail("the run was not finished")
+
+
+def history(run_dir):
+    """Rows logged to an offline run: {step: {key: value}}, nested keys joined by a slash."""
+    rows = {}
+    for record in finished_records(run_dir):
+        if record.WhichOneof("record_type") == "history":
+            items = {
+                "/".join(item.nested_key) or item.key: json.loads(item.value_json)
+                for item in record.history.item
+            }
+            assert items["_step"] not in rows
+            rows[items["_step"]] = items
+    return rows
+
+
+def artifact_types(run_dir):
+    found = finished_records(run_dir)
+    return [r.artifact.type for r in found if r.WhichOneof("record_type") == "artifact"]
+
+
+def offline_runs(folder):
+    return sorted((folder / "wandb").glob("offline-run-*"))
+
+
+def warnings_of(caplog):
+    return [r.getMessage() for r in caplog.records if r.name == "shapeopt.output.run_log"]
+
+
+def test_importing_leaves_wandb_alone():
+    code = "import sys, shapeopt.output.run_log; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_file_has_one_flushed_line_per_step(tmp_path):
+    log = RunLog(tmp_path, mode="disabled")
+    log.log(0, {"loss": 1.5, "polygons": 12})
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0, "loss": 1.5, "polygons": 12}]
+    log.log(10, {"loss": float("nan")})
+    log.finish()
+    log.finish()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[1]) == {"step": 10, "loss": None}
+
+
+def test_resuming_drops_what_will_be_done_again(tmp_path):
+    with RunLog(tmp_path, mode="disabled") as log:
+        for step in range(5):
+            log.log(step, {"loss": step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')  # killed while writing
+    with RunLog(tmp_path, mode="disabled", start_step=3) as log:
+        log.log(3, {"loss": 30})
+    steps = [(row["step"], row["loss"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
+    assert steps == [(0, 0), (1, 1), (2, 2), (3, 30)]
+    with RunLog(tmp_path, mode="disabled"):
+        pass
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(InputError, match="mode"):
+        RunLog(tmp_path, mode="sometimes")
+    with pytest.raises(InputError, match="negative"):
+        RunLog(tmp_path, mode="disabled", mesh_every=-1)
+    with RunLog(tmp_path, mode="disabled") as log:
+        log.log(2, {})
+        with pytest.raises(InputError, match="steps must grow"):
+            log.log(2, {})
+
+
+def test_offline_run_holds_numbers_mesh_and_artifacts(tmp_path, cube):
+    checkpoint = tmp_path / "last.pt"
+    checkpoint.write_bytes(b"weights")
+    with RunLog(tmp_path, mode="offline", mesh_every=5, config={"width": 16}) as log:
+        log.log(0, {"loss": 1.0})
+        assert log.mesh_due(5)
+        assert not log.mesh_due(6)
+        log.log_mesh(5, cube, "mesh")
+        log.log(5, {"loss": 0.5, "polygons": 6})
+        log.log_mesh(7, cube, "mesh")  # a step without numbers
+        log.log(9, {"loss": 0.25})
+        log.log_mesh(10, cube, "mesh")
+        log.log_artifacts(tmp_path / "meshes" / "mesh_0000005.glb", checkpoint)
+
+    (run,) = offline_runs(tmp_path)
+    rows = history(run)
+    assert artifact_types(run) == ["mesh", "checkpoint"]
+    assert list(rows) == [0, 5, 7, 9, 10]
+    assert [rows[step].get("loss") for step in rows] == [1.0, 0.5, None, 0.25, None]
+    assert rows[5]["polygons"] == 6
+    assert rows[5]["mesh/_type"] == "object3D-file"
+    for step in (5, 7, 10):
+        scene = trimesh.load(run / "files" / rows[step]["mesh/path"])
+        assert scene.geometry["surface"].volume == pytest.approx(8)
+    assert (tmp_path / "meshes" / "mesh_0000005.glb").exists()
+
+
+def test_two_runs_in_one_process_are_two_runs(tmp_path):
+    first = RunLog(tmp_path / "a")
+    first.log(0, {"loss": 1})
+    with RunLog(tmp_path / "b") as second:  # the first is still open
+        second.log(0, {"loss": 2})
+    first.log(1, {"loss": 3})
+    first.finish()
+    with RunLog(tmp_path / "b") as third:
+        third.log(0, {"loss": 4})
+    (a,) = offline_runs(tmp_path / "a")
+    assert {step: row["loss"] for step, row in history(a).items()} == {0: 1, 1: 3}
+    losses = sorted(history(run)[0]["loss"] for run in offline_runs(tmp_path / "b"))
+    assert losses == [2, 4]
+
+
+def test_failing_init_is_a_warning(tmp_path, cube, monkeypatch, caplog):
+    import wandb
+
+    def broken(**_):
+        raise wandb.errors.CommError("the server is away")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    with RunLog(tmp_path, mesh_every=1) as log:
+        assert not log.mesh_due(0)
+        for step in range(3):
+            log.log_mesh(step, cube)
+            log.log(step, {"loss": step})
+        log.log_artifacts(tmp_path / "metrics.jsonl")
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 3
+    (message,) = warnings_of(caplog)
+    assert "the server is away" in message
+
+
+def test_missing_wandb_is_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with RunLog(tmp_path) as log:
+        log.log(0, {"loss": 1})
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+    assert "could not be started" in caplog.text
+
+
+def test_failing_log_is_one_warning(tmp_path, monkeypatch, caplog):
+    with RunLog(tmp_path) as log:
+
+        def broken(*_, **__):
+            raise OSError("disk full")
+
+        monkeypatch.setattr(log._run, "log", broken)
+        for step in range(3):
+            log.log(step, {"loss": 1})
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 3
+    assert len(warnings_of(caplog)) == 1
+    assert "disk full" in warnings_of(caplog)[0]
+
+
+def test_online_without_a_key_goes_offline_and_never_asks(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for a key"))
+    with RunLog(tmp_path, mode="online") as log:
+        log.log(0, {"loss": 1})
+    assert "wandb login" in caplog.text
+    (run,) = offline_runs(tmp_path)
+    assert history(run)[0]["loss"] == 1
+
+
+@pytest.mark.parametrize("name", ["wandb", "none"])
+def test_config_group_makes_a_run_log(name, tmp_path):
+    config = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"), resolve=True)
+    assert config.pop("_target_") == "shapeopt.output.RunLog"
+    assert config.pop("_partial_")  # the training gives the folder
+    assert config["mode"] == {"wandb": "offline", "none": "disabled"}[name]
+    RunLog(tmp_path, **{**config, "mode": "disabled"}).finish()
