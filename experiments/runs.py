@@ -37,7 +37,7 @@ def train(folder: Path, *overrides: str) -> Path:
 def measure(checkpoint: Path, truth: Path, samples: int = 100_000) -> dict[str, Any]:
     """Polygons of a checkpoint's surface, its distances, and the seconds of its training.
 
-    Lengths are shares of the truth's longest side; see :func:`shapeopt.evaluation.evaluate`.
+    Lengths are fractions of the truth's longest side; see :func:`shapeopt.evaluation.evaluate`.
     """
     surface, saved = surface_of(checkpoint), Checkpoint.load(checkpoint)
     row: dict[str, Any] = {"polygons": surface.num_faces, "vertices": surface.num_vertices}
@@ -50,15 +50,14 @@ def measure_triangles(
 ) -> dict[str, float]:
     """Distances of a triangle mesh, in the truth's coordinates, as :func:`measure` gives them."""
     true = read_truth(truth)
-    moved = Mesh((vertices.double() - true.center) / true.side, triangles.long(), "mesh")
+    moved = Mesh(true.normalisation.apply(vertices), triangles.long(), "mesh")
     return evaluate(moved, true.reference, samples)
 
 
 def surface_of(checkpoint: Path) -> PolyhedralSurface:
     """The exact surface of a checkpoint, in units of its input."""
     surface, saved = extract_checkpoint(checkpoint)
-    vertices = surface.vertices.double() / saved.scale + saved.center
-    return surface.with_vertices(vertices)
+    return saved.normalisation.undo_mesh(surface)
 
 
 def markdown_table(rows: Sequence[Mapping[str, str | int | float]]) -> str:

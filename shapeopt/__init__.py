@@ -4,17 +4,22 @@ from shapeopt.complex.polyhedral_complex import PolyhedralComplex
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
 from shapeopt.extraction.extract import extract_complex, extract_surface
-from shapeopt.extraction.tracing.warm_start import SurfaceTracer, WarmExtractor
-from shapeopt.networks.relu_mlp import sdf_network
+from shapeopt.extraction.extractor import Extractor
+from shapeopt.extraction.subdivision import Subdivision
+from shapeopt.extraction.tracing import Tracing
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.networks import sdf_network
 
 __all__ = [
     "EmptySurfaceError",
     "ExtractionError",
+    "Extractor",
     "InputError",
+    "PolygonMesh",
     "PolyhedralComplex",
     "PolyhedralSurface",
-    "SurfaceTracer",
-    "WarmExtractor",
+    "Subdivision",
+    "Tracing",
     "extract_complex",
     "extract_surface",
     "sdf_network",

@@ -81,7 +81,11 @@ class Trainer:
 
 def measure(trainer: Trainer, learning_rate: float, repeats: int) -> dict[str, Any]:
     """Medians over steps at a learning rate; milliseconds."""
-    tracer = shapeopt.SurfaceTracer(trainer.network)
+    extractor = shapeopt.Tracing()
+
+    def tracer() -> shapeopt.PolyhedralSurface:
+        return shapeopt.extract_surface(trainer.network, extractor=extractor)
+
     edge_length, smoothness = EdgeLength(weight=1e-6), Smoothness(weight=1e-3)
     clock, parts = Clock(), Clock()
 

@@ -13,7 +13,7 @@ from experiments.runs import measure, measure_triangles
 def cost_of_holes(checkpoint: Path, scan: Path, output: Path) -> dict[str, Any]:
     """Measures of the scan with lids on its holes against the scan, and of a result against both.
 
-    ``lids`` has the measures of the closed scan, and ``area_share`` of the lids in it;
+    ``lids`` has the measures of the closed scan, and ``area_fraction`` of the lids in it;
     ``to_closed_scan`` those of the checkpoint against the closed scan, written to ``output``.
     """
     import trimesh
@@ -24,7 +24,7 @@ def cost_of_holes(checkpoint: Path, scan: Path, output: Path) -> dict[str, Any]:
     path = output / f"{scan.stem}_closed.obj"
     closed.export(path)
     lids = measure_triangles(torch.from_numpy(vertices), torch.from_numpy(faces), scan)
-    lids["area_share"] = float(1 - mesh.area / closed.area)
+    lids["area_fraction"] = float(1 - mesh.area / closed.area)
     return {"lids": lids, "to_closed_scan": measure(checkpoint, path)}
 
 

@@ -17,6 +17,7 @@ from shapeopt.commands.evaluate import read_truth
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import MeshReference
 from shapeopt.losses import Smoothness
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.viewing import render_png
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 
@@ -93,7 +94,7 @@ def results(case: Case, data: Path, output: Path) -> list[dict[str, Any]]:
 def edges(checkpoint: Path, truth: Path) -> dict[str, float]:
     """Total edge length in longest sides of the truth, and mean squared dihedral angle."""
     surface, saved = extract_checkpoint(checkpoint)
-    side = read_truth(truth).side * saved.scale
+    side = read_truth(truth).side * saved.normalisation.scale
     return {
         "edge_length": float(surface.edge_lengths().sum()) / side,
         "smoothness": float(Smoothness(1.0)(surface)),
@@ -153,7 +154,9 @@ def shrink(picture: Path) -> None:
 def upright(case: Case, output: Path) -> PolyhedralSurface:
     """The fitted surface, in normalised units, z up."""
     surface, _ = extract_checkpoint(output / case.name / "checkpoints" / "last.pt")
-    return surface.with_vertices(z_up(surface.vertices) if case.up == "y" else surface.vertices)
+    return PolygonMesh.from_polygons(
+        z_up(surface.vertices) if case.up == "y" else surface.vertices, polygons_of(surface)
+    )
 
 
 def scan(path: Path) -> PolyhedralSurface:
@@ -161,7 +164,7 @@ def scan(path: Path) -> PolyhedralSurface:
     truth = read_truth(path).reference
     assert isinstance(truth, MeshReference)
     vertices = 0.9 * z_up(torch.from_numpy(truth.vertices))
-    return PolyhedralSurface.from_polygons(vertices, truth.faces.tolist())
+    return PolygonMesh.from_polygons(vertices, truth.faces.tolist())
 
 
 def z_up(vertices: torch.Tensor) -> torch.Tensor:

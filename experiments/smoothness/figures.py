@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.output.export import polygon_mesh
+from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.viewing import camera_axes, draw
 
 LABELS = {"smoothness": "dihedral bending", "normal_variation": "total variation of normals"}
@@ -17,7 +17,7 @@ LABELS = {"smoothness": "dihedral bending", "normal_variation": "total variation
 
 def draw_panels(surfaces: Mapping[str, PolyhedralSurface], path: Path, columns: int = 7) -> None:
     """All surfaces in a grid, seen by one camera at one scale."""
-    images = draw([polygon_mesh(s) for s in surfaces.values()], camera_axes("z", 30, 18), 420)
+    images = draw([mesh_arrays(s) for s in surfaces.values()], camera_axes("z", 30, 18), 420)
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.5 * columns, 2.5 * rows), dpi=170)
     grid = figure.subplots(rows, columns).ravel()

@@ -36,10 +36,10 @@ ALONE = {
     "smoothness": ["loss=[distance,smoothness]", "losses.smoothness.weight=2e-3"],
     "normal_variation": ["loss=[distance,normal_variation]"],
     "face_count": ["loss=[distance,face_count]", "losses.face_count.weight=1.5e-7"],
-    "roundness": ["loss=[distance,roundness]"],
+    "polygon_roundness": ["loss=[distance,polygon_roundness]"],
     "area": ["loss=[distance,area]"],
     "volume": ["loss=[distance,volume]", "losses.volume.target=0.0925"],
-    "compactness": ["loss=[distance,compactness]"],
+    "solid_roundness": ["loss=[distance,solid_roundness]"],
     "centroid": ["loss=[distance,centroid]", "losses.centroid.target=[0.0,-0.03,-0.153]"],
     "inertia": ["loss=[distance,inertia]"],
     "balance": ["loss=[distance,balance]", "losses.balance.margin=0.05"],
@@ -108,7 +108,7 @@ def compared(fit: Path, folder: Path, overrides: Sequence[str]) -> dict[str, Any
 
 
 def measured(checkpoint: Path) -> dict[str, Any]:
-    """The usual measures of a surface; distances are shares of the longest side."""
+    """The usual measures of a surface; distances are fractions of the longest side."""
     surface, _ = extract_checkpoint(checkpoint)
     row = measure(checkpoint, TRUTH) | surface_scalars(surface) | bending(surface)
     return row | {"closed": surface.is_closed, "volume": float(surface.volume())}
@@ -126,8 +126,8 @@ def bending(surface: PolyhedralSurface) -> dict[str, float]:
         "smoothness": float(Smoothness(1.0)(surface)),
         "normal_variation": float(NormalVariation(1.0)(surface)),
         "bending": float(bent.sum()),
-        "flat_share": float(lengths[degrees < FLAT].sum() / lengths.sum()),
-        "sharp_share": float(bent[degrees > SHARP].sum() / bent.sum()),
+        "flat_fraction": float(lengths[degrees < FLAT].sum() / lengths.sum()),
+        "sharp_fraction": float(bent[degrees > SHARP].sum() / bent.sum()),
     }
 
 
@@ -151,8 +151,8 @@ def write_tables(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             "variation of normals": changed(row, "normal_variation"),
             "distance x 10⁻³": changed(row, "distance", 1e3),
             "polygons": f"{row['after']['polygons']:,}",
-            f"edges below {FLAT}°": f"{row['after']['flat_share']:.0%}",
-            f"bending above {SHARP}°": f"{row['after']['sharp_share']:.0%}",
+            f"edges below {FLAT}°": f"{row['after']['flat_fraction']:.0%}",
+            f"bending above {SHARP}°": f"{row['after']['sharp_fraction']:.0%}",
         }
         for name, row in rows["trade_off"].items()
     ]

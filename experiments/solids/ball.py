@@ -49,11 +49,11 @@ def ball_row(checkpoint: Path) -> dict[str, Any]:
 
 def course(metrics: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """Quotient, relative volume error and polygons at every logged step of the shape phase."""
-    rows = [row for row in metrics if "loss/compactness" in row]
+    rows = [row for row in metrics if "loss/solid_roundness" in row]
     start = rows[0]["step"]
     return {
         "step": [row["step"] - start for row in rows],
-        "quotient": [1 / (1 + row["loss/compactness"]) for row in rows],
+        "quotient": [1 / (1 + row["loss/solid_roundness"]) for row in rows],
         "volume_error": [math.sqrt(row["loss/volume"]) for row in rows],
         "polygons": [row["surface/polygons"] for row in rows],
     }

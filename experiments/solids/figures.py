@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.solids.ball import best_quotient
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.output.export import polygon_mesh
+from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.viewing import camera_axes, draw
 
 
@@ -39,7 +39,7 @@ def draw_standing(
 ) -> None:
     """Above each solid from the side, its centre of mass a dot; below its support from above."""
     pixels, camera = 700, camera_axes("z", 0, 8)
-    meshes = [polygon_mesh(surface) for surface in surfaces.values()]
+    meshes = [mesh_arrays(surface) for surface in surfaces.values()]
     images = draw(meshes, camera, pixels)
     # As draw() places them: one scale and one middle for all.
     seen = np.concatenate([mesh.vertices @ camera.T for mesh in meshes])[:, :2]

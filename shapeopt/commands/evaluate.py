@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.data.loading import load
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.reading import read_cloud
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import ExtractionError, InputError
@@ -27,8 +28,8 @@ EXPLANATIONS = {
     "distance_from_truth": "mean, from the truth to the surface",
     "hausdorff": "largest, both ways",
     "normal_consistency": "mean |cos| between normals, both ways; 1 is best",
-    "precision": f"share of the surface within {THRESHOLD} of the truth",
-    "recall": f"share of the truth within {THRESHOLD} of the surface",
+    "precision": f"fraction of the surface within {THRESHOLD} of the truth",
+    "recall": f"fraction of the truth within {THRESHOLD} of the surface",
     "f_score": "harmonic mean of the two",
 }
 
@@ -52,14 +53,18 @@ class Truth:
 
     Attributes:
         reference: in scaled units.
-        center, side: of its box, in the file's units.
+        normalisation: from the file's units to these.
         kind: what the file holds.
     """
 
     reference: Reference
-    center: Float[Tensor, "3"]
-    side: float
+    normalisation: Normalisation
     kind: str
+
+    @property
+    def side(self) -> float:
+        """Longest side of its box, in the file's units."""
+        return 1 / self.normalisation.scale
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         mesh = read_surface(options.surface)
     except (InputError, ExtractionError, OSError) as error:
         sys.exit(f"error: {error}")
-    moved = Mesh((mesh.vertices - truth.center) / truth.side, mesh.faces, mesh.kind)
+    moved = Mesh(truth.normalisation.apply(mesh.vertices), mesh.faces, mesh.kind)
     result = evaluate(moved, truth.reference, options.samples, options.seed, THRESHOLD)
     if options.json:
         print(json.dumps(result | {"unit": truth.side, "triangles": len(mesh.faces)}))
@@ -110,13 +115,14 @@ def read_truth(path: Path) -> Truth:
         cloud = load(path, margin=0.0)
         assert cloud.reference is not None  # load always attaches one
         kind = f"cloud of {len(cloud.points):,} points"
-        return Truth(cloud.reference, cloud.center, 1 / cloud.scale, kind)
+        return Truth(cloud.reference, cloud.normalisation, kind)
     vertices, faces = raw.mesh
     used = vertices[faces]
     low, high = used.min(axis=(0, 1)), used.max(axis=(0, 1))
     center, side = (low + high) / 2, float((high - low).max())
-    reference = MeshReference((vertices - center) / side, faces)
-    return Truth(reference, torch.from_numpy(center), side, f"{len(faces):,} triangles")
+    normalisation = Normalisation(torch.from_numpy(center), 1 / side)
+    reference = MeshReference(normalisation.apply(torch.from_numpy(vertices)).numpy(), faces)
+    return Truth(reference, normalisation, f"{len(faces):,} triangles")
 
 
 def read_surface(path: Path) -> Mesh:
@@ -156,7 +162,7 @@ def _mesh_arrays(path: Path) -> tuple[Float[np.ndarray, "v 3"], Any]:
 def _checkpoint_surface(path: Path) -> Mesh:
     """The exact surface of a checkpoint's network, in the units of its input."""
     surface, checkpoint = extract_checkpoint(path)
-    vertices = surface.vertices.double().cpu() / checkpoint.scale + checkpoint.center
+    vertices = checkpoint.normalisation.undo(surface.vertices.cpu())
     kind = f"checkpoint at step {checkpoint.step:,}, {surface.num_faces:,} polygons"
     return Mesh(vertices, surface.triangles().cpu(), kind)
 

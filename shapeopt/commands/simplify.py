@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import ExtractionError, InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import write_ply
 from shapeopt.simplify.merging import merge_polygons
 from shapeopt.training.checkpoints import extract_checkpoint
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--error",
         type=float,
         default=1e-3,
-        help="largest distance between the surface before and after, share of its longest side",
+        help="largest distance between the surface before and after, fraction of its longest side",
     )
     parser.add_argument(
         "--triangles", action="store_true", help="write triangles in place of polygons"
@@ -37,10 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         surface, saved = extract_checkpoint(options.checkpoint)
         side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
         merged = merge_polygons(surface, options.error * side)
-        vertices = merged.vertices / saved.scale + saved.center.double()
-        shape: PolyhedralSurface = merged.with_vertices(vertices)
+        shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
         if options.triangles:
-            shape = PolyhedralSurface.from_polygons(vertices, merged.triangles().tolist())
+            shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
         write_ply(shape, options.out)
     except (InputError, ExtractionError, OSError) as error:
         sys.exit(f"error: {error}")

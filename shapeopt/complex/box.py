@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from shapeopt.errors import InputError
 
 Bounds = Sequence[float | Sequence[float]]
 """Lower and upper corner of the box: a number for every axis, or one number per axis."""
@@ -16,6 +19,30 @@ class Box:
 
     lower: Float[Tensor, "d"]
     upper: Float[Tensor, "d"]
+
+    @classmethod
+    def from_bounds(
+        cls, bounds: Bounds, dimension: int, dtype: torch.dtype, device: torch.device
+    ) -> "Box":
+        """The box with the given corners.
+
+        Raises:
+            InputError: if they do not fit the dimension, or leave no room between them.
+        """
+        try:
+            lower, upper = (torch.as_tensor(x, dtype=dtype, device=device) for x in bounds)
+            box = cls(lower.expand(dimension).clone(), upper.expand(dimension).clone())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"bounds {bounds} do not fit a network with {dimension} inputs: give the lower "
+                "and the upper corner, each a number for every axis or one number per axis"
+            ) from error
+        corners = torch.cat([box.lower, box.upper])
+        if not bool((box.lower < box.upper).all()) or not bool(torch.isfinite(corners).all()):
+            raise InputError(
+                f"bounds {bounds} are no box: each lower bound must be below its upper one"
+            )
+        return box
 
     @property
     def dimension(self) -> int:

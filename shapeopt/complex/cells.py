@@ -25,13 +25,13 @@ class Cells:
     Attributes:
         keys: cell key of each cell.
         zeros: the d - k constraints that are 0 on each cell.
-        signs: packed + signs of each cell.
+        plus_bits: packed + signs of each cell.
         edge_offsets, edges: cell i has the edges ``edges[edge_offsets[i]:edge_offsets[i + 1]]``.
     """
 
     keys: Int64[Tensor, "n"]
     zeros: Int[Tensor, "n d_minus_k"]
-    signs: Int32[Tensor, "n words"]
+    plus_bits: Int32[Tensor, "n words"]
     edge_offsets: Int64[Tensor, "n_plus_1"]
     edges: Int64[Tensor, "m"]
 
@@ -44,7 +44,7 @@ class Cells:
         offsets = torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
         shift = (self.edge_offsets[chosen] - offsets[:-1]).repeat_interleave(sizes)
         edges = self.edges[torch.arange(len(shift), device=shift.device) + shift]
-        return Cells(self.keys[chosen], self.zeros[chosen], self.signs[chosen], offsets, edges)
+        return Cells(self.keys[chosen], self.zeros[chosen], self.plus_bits[chosen], offsets, edges)
 
     @staticmethod
     def concatenate(parts: "Sequence[Cells]") -> "Cells":
@@ -53,7 +53,7 @@ class Cells:
         return Cells(
             torch.cat([part.keys for part in parts]),
             torch.cat([part.zeros for part in parts]),
-            torch.cat([part.signs for part in parts]),
+            torch.cat([part.plus_bits for part in parts]),
             torch.nn.functional.pad(sizes.cumsum(0), (1, 0)),
             torch.cat([part.edges for part in parts]),
         )
@@ -105,7 +105,7 @@ def collect_cells(
     one = order[offsets[:-1]]
     zeros = torch.cat([part.zeros for part in parts])[one]
     plus = torch.cat([part.plus for part in parts])[one]
-    signs = skeleton.edge_signs(cell_edges[offsets[:-1]])
+    signs = skeleton.edge_plus_bits(cell_edges[offsets[:-1]])
     for column in plus.unbind(1):
         signs = with_plus(signs, column, skeleton.constraints)
     return Cells(keys, zeros, signs, offsets, cell_edges)

@@ -49,7 +49,7 @@ class PolyhedralComplex:
 
     def sign_vectors(self, cells: Cells) -> Int8[Tensor, "n all_constraints"]:
         """Sign-vectors of cells, int8 of -1, 0, +1: neurons first, then the box planes."""
-        return sign_vectors(cells.signs, cells.zeros, self.skeleton.constraints)
+        return sign_vectors(cells.plus_bits, cells.zeros, self.skeleton.constraints)
 
     def cell_vertices(self, cells: Cells) -> tuple[Int64[Tensor, "n_plus_1"], Int64[Tensor, "m"]]:
         """Offsets and indices of the vertices of each cell, as ``Cells.edges`` has its edges."""
@@ -70,9 +70,9 @@ class PolyhedralComplex:
         ``regions`` are ``cells(d)`` if None. They carry the gradient to the network's parameters.
         """
         regions = self.cells(self.skeleton.constraints.dimension) if regions is None else regions
-        return region_maps(self.layers, self.skeleton.constraints, regions.signs)
+        return region_maps(self.layers, self.skeleton.constraints, regions.plus_bits)
 
     def vertex_sign_vectors(self) -> Int[Tensor, "v constraints"]:
         """Sign-vectors of the vertices, int8 of -1, 0, +1: neurons first, then the box planes."""
         skeleton = self.skeleton
-        return sign_vectors(skeleton.vertex_signs, skeleton.vertex_zeros, skeleton.constraints)
+        return sign_vectors(skeleton.vertex_plus_bits, skeleton.vertex_zeros, skeleton.constraints)

@@ -18,7 +18,7 @@ class Skeleton:
         constraints: what the indices in the zeros mean.
         vertices: positions.
         vertex_zeros: the d constraints that are 0 at each vertex, in no order.
-        vertex_signs: packed + signs of each vertex.
+        vertex_plus_bits: packed + signs of each vertex.
         edges: the two end vertices.
         edge_zeros: the d - 1 constraints that are 0 on each edge.
         edge_keys: cell key of each edge.
@@ -28,16 +28,16 @@ class Skeleton:
     constraints: Constraints
     vertices: Float[Tensor, "v d"]
     vertex_zeros: Int[Tensor, "v d"]
-    vertex_signs: Int32[Tensor, "v words"]
+    vertex_plus_bits: Int32[Tensor, "v words"]
     edges: Int32[Tensor, "e 2"]
     edge_zeros: Int[Tensor, "e d_minus_1"]
     edge_keys: Int64[Tensor, "e"]
     keys: ZobristKeys
 
-    def edge_signs(self, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
+    def edge_plus_bits(self, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
         """Packed + signs of the given edges: a neuron is + on an edge if it is + at an end."""
         u, v = self.edges[edges].unbind(1)
-        return self.vertex_signs[u] | self.vertex_signs[v]
+        return self.vertex_plus_bits[u] | self.vertex_plus_bits[v]
 
 
 def box_skeleton(constraints: Constraints, box: Box) -> Skeleton:

@@ -4,6 +4,7 @@ from shapeopt.data.bunny import bunny_sdf
 from shapeopt.data.cloud import PointCloud, normalise
 from shapeopt.data.implicit_sampling import sample_implicit
 from shapeopt.data.loading import load, load_scan
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.normals import estimate_normals
 from shapeopt.data.pseudo_distance import pseudo_signed_distance, sample_training_points
 from shapeopt.data.reading import read_cloud
@@ -14,6 +15,7 @@ __all__ = [
     "CloudReference",
     "ImplicitReference",
     "MeshReference",
+    "Normalisation",
     "PointCloud",
     "Reference",
     "bunny_sdf",

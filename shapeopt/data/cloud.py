@@ -1,6 +1,5 @@
 """A point cloud with normals, moved and scaled into the box that networks are trained in."""
 
-import math
 import warnings
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.reference import Reference
 from shapeopt.errors import InputError
 
@@ -19,13 +19,10 @@ BOX_SIDE = 1.0  # of the normalised box, [-0.5, 0.5]^3
 class PointCloud:
     """Oriented points in the normalised box [-0.5, 0.5]^3, and the way back.
 
-    A point x of the input is at (x - center) * scale here.
-
     Attributes:
         points: float32, CPU, normalised units.
         normals: float32, CPU, unit length, pointing out.
-        center: float64, input units.
-        scale: normalised units per input unit.
+        normalisation: the way from the input to here, and back.
         reference: what to measure a result against, in normalised units.
 
     Raises:
@@ -34,23 +31,13 @@ class PointCloud:
 
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
-    center: Float[Tensor, "3"]
-    scale: float
+    normalisation: Normalisation
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
         check_points(self.points.numpy())
         if not torch.allclose(self.normals.norm(dim=1), torch.ones(1), atol=1e-3):
             raise InputError("the normals of a PointCloud must have length 1; use normalise()")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise InputError(f"scale is {self.scale}; it must be a positive number")
-
-    def to_input_units(self, points: Float[Tensor, "k 3"]) -> Float[Tensor, "k 3"]:
-        """Normalised positions back in the input's place and units: float64, same device.
-
-        Gradients flow.
-        """
-        return points.double() / self.scale + self.center.to(points.device)
 
 
 def normalise(points: np.ndarray, normals: np.ndarray, margin: float = 0.05) -> PointCloud:
@@ -59,7 +46,7 @@ def normalise(points: np.ndarray, normals: np.ndarray, margin: float = 0.05) -> 
     Args:
         points: [n, 3], input units.
         normals: [n, 3], pointing out. Any length but 0; a warning tells if they are far from 1.
-        margin: room left on both ends of the longest side, as a share of the box's side.
+        margin: room left on both ends of the longest side, as a fraction of the box's side.
 
     Raises:
         InputError: fewer than 4 points, no extent, values that are not finite, zero normals.
@@ -75,8 +62,7 @@ def normalise(points: np.ndarray, normals: np.ndarray, margin: float = 0.05) -> 
     return PointCloud(
         points=torch.from_numpy((points - center) * scale).float(),
         normals=torch.from_numpy(normals).float(),
-        center=torch.from_numpy(center),
-        scale=scale,
+        normalisation=Normalisation(torch.from_numpy(center), scale),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from shapeopt.data.bunny import bunny_sdf
 from shapeopt.data.cloud import PointCloud, normalise
@@ -35,7 +36,7 @@ def load(
     Args:
         path: see `read_cloud`. A relative path is looked for in the working directory, then in
             the repository.
-        margin: room left on both ends of the longest side, as a share of the box's side.
+        margin: room left on both ends of the longest side, as a fraction of the box's side.
         mesh_samples: points drawn from a mesh.
         neighbours: points in each plane fit, if the normals have to be estimated.
         seed: of the points drawn from a mesh.
@@ -60,10 +61,10 @@ def load_scan(name: str, **options) -> PointCloud:
 def _reference(raw: RawCloud, cloud: PointCloud) -> Reference:
     for comment in raw.comments:
         if comment in IMPLICIT_SHAPES:
-            return ImplicitReference(IMPLICIT_SHAPES[comment], cloud.center, cloud.scale)
+            return ImplicitReference(IMPLICIT_SHAPES[comment], cloud.normalisation)
     if raw.mesh is not None:
         vertices, faces = raw.mesh
-        return MeshReference((vertices - cloud.center.numpy()) * cloud.scale, faces)
+        return MeshReference(cloud.normalisation.apply(torch.from_numpy(vertices)).numpy(), faces)
     return CloudReference(
         cloud.points.numpy().astype(np.float64), cloud.normals.numpy().astype(np.float64)
     )

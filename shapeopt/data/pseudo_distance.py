@@ -87,7 +87,7 @@ def sample_training_points(
     n: int,
     seed: int,
     near_std: Sequence[float] = (0.01, 0.05),
-    uniform_share: float = 0.2,
+    uniform_fraction: float = 0.2,
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, " n"]]:
     """Random points in the normalised box with their pseudo signed distances.
 
@@ -97,18 +97,19 @@ def sample_training_points(
         seed: of a generator of its own.
         near_std: the points near the surface are points of the cloud moved by a Gaussian, with
             one of these standard deviations, each as likely. Normalised units.
-        uniform_share: share of points that are uniform in the box.
+        uniform_fraction: fraction of points that are uniform in the box.
 
     Returns:
         Points (those that would lie outside are put on the box's boundary) and distances, in
         random order, float32, CPU.
 
     Raises:
-        InputError: `uniform_share` is no share, or `near_std` is empty or holds a negative number.
+        InputError: `uniform_fraction` is not in [0, 1], or `near_std` is empty or holds a negative
+            number.
     """
-    if not 0 <= uniform_share <= 1 or not near_std or min(near_std) < 0:
+    if not 0 <= uniform_fraction <= 1 or not near_std or min(near_std) < 0:
         raise InputError(
-            f"uniform_share ({uniform_share}) must be between 0 and 1 and near_std "
+            f"uniform_fraction ({uniform_fraction}) must be between 0 and 1 and near_std "
             f"({near_std}) one or more numbers not negative"
         )
     generator = torch.Generator().manual_seed(seed)
@@ -116,7 +117,7 @@ def sample_training_points(
     std = torch.tensor(near_std)[torch.randint(len(near_std), (n, 1), generator=generator)]
     near = cloud.points[chosen] + std * torch.randn(n, 3, generator=generator)
     uniform = BOX_SIDE * (torch.rand(n, 3, generator=generator) - 0.5)
-    is_uniform = torch.rand(n, 1, generator=generator) < uniform_share
+    is_uniform = torch.rand(n, 1, generator=generator) < uniform_fraction
     points = torch.where(is_uniform, uniform, near)
     points = points.clamp(-BOX_SIDE / 2, BOX_SIDE / 2)
     return points, pseudo_signed_distance(cloud.points, cloud.normals, points)

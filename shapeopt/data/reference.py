@@ -17,6 +17,7 @@ from shapeopt.data.implicit_sampling import (
     sample_implicit,
     value_and_gradient,
 )
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.triangle_sampling import sample_triangles
 
 
@@ -82,18 +83,16 @@ class ImplicitReference:
 
     Args:
         sdf: [n, 3] -> [n], differentiable, in its own units, its surface within [-0.5, 0.5]^3.
-        center, scale: take its units to normalised ones, (x - center) * scale.
+        normalisation: takes its units to normalised ones; None if they are.
     """
 
     def __init__(
         self,
         sdf: ImplicitFunction,
-        center: Float[Tensor, "3"] | None = None,
-        scale: float = 1.0,
+        normalisation: Normalisation | None = None,
     ):
         self.sdf = sdf
-        self.center = torch.zeros(3) if center is None else center
-        self.scale = scale
+        self.normalisation = normalisation or Normalisation.identity()
 
     def distance(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Distance to the closest point, itself found by iteration.
@@ -107,7 +106,7 @@ class ImplicitReference:
     def nearest(
         self, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-        queries = torch.from_numpy(points).double() / self.scale + self.center.double()
+        queries = self.normalisation.undo(torch.from_numpy(points))
         to_start, index = self._start_tree.query(queries.numpy())
         start = self._start_points[torch.from_numpy(index)]
         closest = closest_points(self.sdf, queries, start)
@@ -116,11 +115,11 @@ class ImplicitReference:
         found = torch.where(lost, torch.from_numpy(to_start), found)
         _, gradients = value_and_gradient(self.sdf, torch.where(lost[:, None], start, closest))
         normals = torch.nn.functional.normalize(gradients, dim=1)
-        return found.numpy() * self.scale, normals.numpy()
+        return found.numpy() * self.normalisation.scale, normals.numpy()
 
     def samples(self, n: int, seed: int) -> Float[np.ndarray, "n 3"]:
         own = sample_implicit(self.sdf, n, seed)
-        return ((own - self.center.double()) * self.scale).numpy()
+        return self.normalisation.apply(own).numpy()
 
     @cached_property
     def _start_points(self) -> Float[Tensor, "s 3"]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from shapeopt.data.cloud import PointCloud, normalise
@@ -21,7 +22,7 @@ def ellipsoid(
     Args:
         radii: along x, y and z, any unit.
         samples: points drawn from the surface.
-        margin: room left on both ends of the longest side, as a share of the box's side.
+        margin: room left on both ends of the longest side, as a fraction of the box's side.
         seed: of the points.
 
     Raises:
@@ -94,7 +95,7 @@ def _cloud(
     points, face = sample_triangles(vertices, faces, samples, seed)
     mesh = MeshReference(vertices, faces)
     cloud = normalise(points, mesh.triangle_normals()[face], margin)
-    moved = (vertices - cloud.center.numpy()) * cloud.scale
+    moved = cloud.normalisation.apply(torch.from_numpy(vertices)).numpy()
     return replace(cloud, reference=MeshReference(moved, faces))
 
 

@@ -10,7 +10,7 @@ from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.data.triangle_sampling import sample_triangles
 
 DISTANCES = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
-SHARES = ("normal_consistency", "precision", "recall", "f_score")
+FRACTIONS = ("normal_consistency", "precision", "recall", "f_score")
 
 
 @runtime_checkable
@@ -52,7 +52,7 @@ def evaluate(
         normal_consistency: mean |n . m| of a sample's normal n and the normal m at the nearest
             point of the other surface, averaged over both ways; 1 is best. Mescheder et al.,
             *Occupancy Networks* (CVPR 2019), section 4.
-        precision, recall: share of the surface's samples within the threshold of the reference,
+        precision, recall: fraction of the surface's samples within the threshold of the reference,
             and the other way round.
         f_score: their harmonic mean. Knapitsch et al., *Tanks and Temples* (SIGGRAPH 2017).
 
@@ -61,7 +61,7 @@ def evaluate(
     vertices = surface.vertices.detach().cpu().double().numpy()
     triangles = surface.triangles().detach().cpu().long().numpy()
     if not _total_area(vertices, triangles) > 0:
-        return dict.fromkeys(DISTANCES, float("inf")) | dict.fromkeys(SHARES, 0.0)
+        return dict.fromkeys(DISTANCES, float("inf")) | dict.fromkeys(FRACTIONS, 0.0)
     mesh = MeshReference(vertices, triangles)
     on_surface, triangle = sample_triangles(vertices, triangles, samples, seed)
     on_truth = reference.samples(samples, seed)

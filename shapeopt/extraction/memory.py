@@ -8,7 +8,7 @@ import torch
 
 from shapeopt.errors import ExtractionError
 
-SHARE_OF_FREE = 0.85
+FRACTION_OF_FREE = 0.85
 """What an extraction takes of the memory that is free when it starts, unless told otherwise."""
 
 
@@ -21,7 +21,7 @@ class Budget:
     """
 
     def __init__(self, max_bytes: int | None, device: torch.device):
-        free = int(SHARE_OF_FREE * _free_bytes(device))
+        free = int(FRACTION_OF_FREE * _free_bytes(device))
         self.max_bytes = free if max_bytes is None else max_bytes
         self.reservable = min(free, self.max_bytes)
 

@@ -5,7 +5,6 @@ from shapeopt.losses.balance import Balance
 from shapeopt.losses.base import FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.losses.batch import Batch
 from shapeopt.losses.centroid import Centroid
-from shapeopt.losses.compactness import Compactness
 from shapeopt.losses.distance import Distance
 from shapeopt.losses.edge_length import EdgeLength
 from shapeopt.losses.eikonal import Eikonal
@@ -15,9 +14,10 @@ from shapeopt.losses.normal_variation import NormalVariation
 from shapeopt.losses.normals import Normals
 from shapeopt.losses.off_surface import OffSurface
 from shapeopt.losses.on_surface import OnSurface
-from shapeopt.losses.roundness import Roundness
+from shapeopt.losses.polygon_roundness import PolygonRoundness
 from shapeopt.losses.short_edges import ShortEdges
 from shapeopt.losses.smoothness import Smoothness
+from shapeopt.losses.solid_roundness import SolidRoundness
 from shapeopt.losses.surface_distance import SurfaceDistance
 from shapeopt.losses.volume import Volume
 
@@ -26,7 +26,6 @@ __all__ = [
     "Balance",
     "Batch",
     "Centroid",
-    "Compactness",
     "Distance",
     "EdgeLength",
     "Eikonal",
@@ -38,9 +37,10 @@ __all__ = [
     "Normals",
     "OffSurface",
     "OnSurface",
-    "Roundness",
+    "PolygonRoundness",
     "ShortEdges",
     "Smoothness",
+    "SolidRoundness",
     "SurfaceDistance",
     "SurfaceFitLoss",
     "Volume",

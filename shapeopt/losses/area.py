@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,6 @@ class Area(GeometryLoss):
         super().__post_init__()
         self._check_positive("target")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         area = surface.area()
         return area if self.target is None else (area / self.target - 1).square()

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.moments import moments
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 DIRECTIONS = 64  # to tilt towards
 
@@ -52,10 +52,10 @@ class Balance(GeometryLoss):
         if not 0 <= self.margin < math.inf:
             raise InputError(f"Balance: margin is {self.margin}; it must be a length, 0 or more")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         return (self.margin - self.reach(surface)).relu().square().mean()
 
-    def reach(self, surface: PolyhedralSurface) -> Float[Tensor, "directions"]:
+    def reach(self, surface: PolygonMesh) -> Float[Tensor, "directions"]:
         """r(u) for directions u all around, box lengths; negative where the solid tips over."""
         down = torch.nn.functional.normalize(surface.vertices.new_tensor(self.down), dim=0)
         turn = torch.arange(DIRECTIONS).to(down) * (2 * math.pi / DIRECTIONS)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data.cloud import PointCloud
 from shapeopt.errors import InputError
 from shapeopt.losses.batch import Batch
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GeometryLoss(_Weighted, ABC):
     """
 
     @abstractmethod
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         """The unweighted loss."""
 
 
@@ -76,9 +76,7 @@ class SurfaceFitLoss(_Weighted, ABC):
     """
 
     @abstractmethod
-    def __call__(
-        self, surface: PolyhedralSurface, batch: Batch, cloud: PointCloud
-    ) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh, batch: Batch, cloud: PointCloud) -> Float[Tensor, ""]:
         """The unweighted loss.
 
         Args:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.moments import moments
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,6 @@ class Centroid(GeometryLoss):
         super().__post_init__()
         self._check_vector("target")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         centroid = moments(surface).centroid
         return (centroid - centroid.new_tensor(self.target)).square().sum()

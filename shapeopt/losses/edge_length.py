@@ -7,9 +7,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,6 @@ class EdgeLength(GeometryLoss):
         if not 0 <= self.target < math.inf:
             raise InputError(f"EdgeLength: target is {self.target}; it must be a length, 0 or more")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         powers = (surface.edge_lengths() - self.target).abs() ** self.power
         return powers.sum() if self.reduction == "sum" else powers.mean()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FaceCount(GeometryLoss):
     On trained networks it is right to a few per cent.
     """
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         is_fold = (surface.edge_faces >= 0).all(dim=1)
         length = surface.edge_lengths()[is_fold].sum()
         return length.square() / (math.pi * surface.area())

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.moments import moments
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 # Of a ball of volume 1, whose radius cubed is 3 / (4 pi): 3/5 r^2 and 2/5 r^2.
 BALL_POLAR = 3 / 5 * (3 / (4 * math.pi)) ** (2 / 3)
@@ -23,7 +23,7 @@ class Inertia(GeometryLoss):
 
     Without an axis I is the integral of |x - c|^2 over the solid, c its centre of mass, and the
     ratio is at least 1, reached by the ball alone: limbs weigh by distance squared, where
-    `Compactness` counts their area. With an axis, I is the integral of the squared distance to
+    `SolidRoundness` counts their area. With an axis, I is the integral of the squared distance to
     the axis through c: small for a spindle, large for a flywheel (take a negative weight), the
     quantity that decides whether a solid spins. Size does not count.
 
@@ -41,7 +41,7 @@ class Inertia(GeometryLoss):
         if self.axis is not None:
             self._check_direction("axis")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         solid = moments(surface)
         scale = solid.volume ** (5 / 3)
         polar = solid.second.trace()

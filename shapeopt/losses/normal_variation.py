@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.mesh.safe_norm import safe_norm
 
 
@@ -25,7 +25,7 @@ class NormalVariation(GeometryLoss):
     curvatures: about 2 / r on a sphere of radius r.
     """
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         interior = (surface.edge_faces >= 0).all(dim=1)
         one, two = surface.face_normals[surface.edge_faces[interior]].unbind(1)
         lengths = surface.edge_lengths()[interior]

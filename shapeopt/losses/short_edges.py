@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -27,5 +27,5 @@ class ShortEdges(GeometryLoss):
         super().__post_init__()
         self._check_positive("threshold")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         return (1 - surface.edge_lengths() / self.threshold).relu().square().mean()

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Smoothness(GeometryLoss):
         if self.power < 1:
             raise InputError(f"Smoothness: power is {self.power}; it must be at least 1")
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         angles, interior = surface.dihedral_angles()
         lengths = surface.edge_lengths()[interior]
         return (lengths * angles**self.power).sum() / lengths.sum()

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data.cloud import PointCloud
 from shapeopt.errors import InputError
 from shapeopt.losses.base import SurfaceFitLoss
 from shapeopt.losses.batch import Batch
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.mesh.safe_norm import safe_norm
 
 
@@ -42,9 +42,7 @@ class SurfaceDistance(SurfaceFitLoss):
         if self.samples < 1:
             raise InputError(f"SurfaceDistance: samples is {self.samples}; it must be at least 1")
 
-    def __call__(
-        self, surface: PolyhedralSurface, batch: Batch, cloud: PointCloud
-    ) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh, batch: Batch, cloud: PointCloud) -> Float[Tensor, ""]:
         # The batch is another one in each step, and the same one when a step is repeated.
         seed = int(1e9 * float(batch.cloud_points.abs().sum(dtype=torch.float64)))
         on_surface = sample_surface(surface, self.samples, torch.Generator().manual_seed(seed))
@@ -54,7 +52,7 @@ class SurfaceDistance(SurfaceFitLoss):
 
 
 def sample_surface(
-    surface: PolyhedralSurface, n: int, generator: torch.Generator
+    surface: PolygonMesh, n: int, generator: torch.Generator
 ) -> Float[Tensor, "n 3"]:
     """Points on the polygons, uniform in area, that move with the vertices.
 
@@ -79,9 +77,7 @@ def distance_to_planes(points: Float[Tensor, "n 3"], cloud: PointCloud) -> Float
     return (offset * cloud.normals[index].to(points)).sum(dim=1).abs()
 
 
-def distance_to_surface(
-    points: Float[Tensor, "n 3"], surface: PolyhedralSurface
-) -> Float[Tensor, "n"]:
+def distance_to_surface(points: Float[Tensor, "n 3"], surface: PolygonMesh) -> Float[Tensor, "n"]:
     """Exact distance to the nearest point of the polygons; gradients reach the vertices."""
     import igl
 

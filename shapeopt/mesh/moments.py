@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Moments:
     second: Float[Tensor, "3 3"]
 
 
-def moments(surface: PolyhedralSurface) -> Moments:
+def moments(surface: PolygonMesh) -> Moments:
     """Moments by the divergence theorem: signed tetrahedra from one apex to all triangles.
 
     A tetrahedron (0, a, b, c) with d = a . (b x c) and s = a + b + c has the volume d / 6, the

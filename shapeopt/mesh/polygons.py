@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from shapeopt.errors import ExtractionError
+from shapeopt.errors import ExtractionError, InputError
 
 
 def order_corners(
@@ -122,3 +122,35 @@ def _runs_along(
     if num_polygons == 0:
         return torch.zeros_like(edge_faces, dtype=torch.bool)
     return end[torch.searchsorted(there, wanted).clamp(max=len(end) - 1)] == edges[:, 1:]
+
+
+def pair_faces(
+    edge_of: Int64[Tensor, "m"], face_of: Int64[Tensor, "m"], num_edges: int
+) -> Int64[Tensor, "e 2"]:
+    """The (at most two) faces at each edge from a list of (edge, face) pairs; -1 pads.
+
+    Raises:
+        InputError: if an edge has more than two faces.
+    """
+    edge, order = torch.sort(edge_of, stable=True)
+    counts = torch.bincount(edge, minlength=num_edges)
+    if len(counts) and int(counts.max()) > 2:
+        raise InputError("an edge has more than two polygons: the mesh is not a surface")
+    is_second = torch.zeros_like(edge, dtype=torch.bool)
+    is_second[1:] = edge[1:] == edge[:-1]
+    faces = edge.new_full((num_edges, 2), -1)
+    faces[edge, is_second.long()] = face_of[order]
+    return faces
+
+
+def fan_triangles(
+    corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
+) -> Int64[Tensor, "t 3"]:
+    """Every polygon cut into a fan of triangles at its first corner, in polygon order."""
+    sizes = offsets.diff()
+    first = offsets[:-1].repeat_interleave(sizes)
+    position = torch.arange(len(corners), device=corners.device)
+    following = (position + 1).clamp(max=len(position) - 1)
+    fan = torch.stack([first, position, following], dim=1)
+    inside = (position > first) & (position + 1 < first + sizes.repeat_interleave(sizes))
+    return corners[fan[inside]]

@@ -1,4 +1,4 @@
-"""Lengths of vectors, differentiable at zero."""
+"""Lengths and directions of vectors, differentiable at zero and right at any scale."""
 
 import torch
 from jaxtyping import Float
@@ -10,3 +10,17 @@ def safe_norm(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
     squared = vectors.square().sum(dim=1)
     positive = squared > 0
     return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
+
+
+def unit(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Each row at length 1, however long or short it is; a row of zeros stays, with gradient 0.
+
+    Rows are first brought to size 1 by a power of two, which is exact: squares of very small or
+    very large numbers leave the range of a float (and ``torch.nn.functional.normalize`` leaves
+    rows shorter than 1e-12 as they are).
+    """
+    size = vectors.detach().abs().amax(dim=1, keepdim=True)
+    size = torch.where((size > 0) & torch.isfinite(size), size, 1)
+    scaled = vectors / (size / (2 * torch.frexp(size).mantissa))
+    length = scaled.norm(dim=1, keepdim=True)
+    return scaled / torch.where(length > 0, length, 1)

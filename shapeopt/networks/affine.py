@@ -1,5 +1,6 @@
-"""ReLU networks: the signed distance MLP, and the affine-layer view the extractor works on."""
+"""The affine view of a module: what the extractors see of a network."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,21 @@ def affine_layers(network: nn.Module) -> list[AffineLayer]:
         raise InputError("the network must end with nn.Linear, without an activation after it")
     _check_finite(layers)
     return layers
+
+
+def without_graph(layers: Sequence[AffineLayer]) -> list[AffineLayer]:
+    """The same layers as constants."""
+    return [AffineLayer(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+
+
+def as_module(layers: Sequence[AffineLayer]) -> nn.Sequential:
+    """Affine layers as ``nn.Linear`` with an ``nn.ReLU`` between each two; their values copied."""
+    modules: list[nn.Module] = []
+    for weight, bias in layers:
+        linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+        linear.weight.data, linear.bias.data = weight.detach().clone(), bias.detach().clone()
+        modules += [linear, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
 
 
 def _leaves(module: nn.Module, name: str = "") -> list[tuple[str, nn.Module]]:

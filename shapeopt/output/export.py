@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
 
 FACE_COLOR = (0.80, 0.78, 0.74)
 EDGE_COLOR = (0.10, 0.11, 0.14)
@@ -20,99 +21,21 @@ EDGE_COLOR = (0.10, 0.11, 0.14)
 EDGE_LIFT = 5e-4
 
 
-class PolygonMesh(NamedTuple):
-    """The arrays of a surface in numpy, off the graph and off the device.
-
-    Polygon i has the corners `corners[offsets[i]:offsets[i + 1]]`, and two fewer triangles than
-    corners.
-    """
-
-    vertices: Float[np.ndarray, "v 3"]
-    edges: Int[np.ndarray, "e 2"]
-    offsets: Int[np.ndarray, " f_plus_1"]
-    corners: Int[np.ndarray, " n"]
-    triangle_vertices: Int[np.ndarray, "t 3"]
-
-    @property
-    def sizes(self) -> Int[np.ndarray, " f"]:
-        """Number of corners of each polygon."""
-        return np.diff(self.offsets)
-
-    @property
-    def owners(self) -> Int[np.ndarray, " n"]:
-        """The polygon that each corner belongs to."""
-        return np.repeat(np.arange(len(self.offsets) - 1), self.sizes)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether each edge lies between two polygons, so that no hole shows the inside."""
-        return len(self.corners) == 2 * len(self.edges)
-
-    def normals(self) -> Float[np.ndarray, "f 3"]:
-        """Unit normals of the polygons, outward; zero for one without area."""
-        points = self.vertices[self.corners]
-        following = np.arange(1, len(points) + 1)
-        following[self.offsets[1:] - 1] = self.offsets[:-1]
-        # Measured from a corner of its own polygon: far from the origin nothing cancels.
-        origin = points[self.offsets[:-1]][self.owners]
-        twice_area = np.cross(points - origin, points[following] - origin)
-        total = np.zeros((len(self.offsets) - 1, 3))
-        np.add.at(total, self.owners, twice_area)
-        length = np.linalg.norm(total, axis=1, keepdims=True)
-        return total / np.where(length > 0, length, 1)
-
-    def triangles(self) -> tuple[Int[np.ndarray, "t 3"], Int[np.ndarray, " t"]]:
-        """The surface's triangles: positions in `corners` (not vertices), and their polygons."""
-        faces = np.repeat(np.arange(len(self.sizes)), self.sizes - 2)
-        names = self.owners * len(self.vertices) + self.corners
-        wanted = faces[:, None] * len(self.vertices) + self.triangle_vertices
-        order = np.argsort(names)
-        return order[np.searchsorted(names[order], wanted)], faces
-
-
-def polygon_mesh(surface: PolyhedralSurface) -> PolygonMesh:
-    """Copy a surface into numpy.
-
-    Args:
-        surface: the surface, in 3D; its vertices may be on any device and need gradients.
-
-    Raises:
-        InputError: the surface is a polyline in 2D, or a vertex is not finite.
-    """
-    if surface.vertices.shape[1] != 3:
-        raise InputError("Only surfaces in 3D can be written or drawn; this one is a polyline.")
-    edges, offsets, corners, triangles = (
-        tensor.detach().cpu().numpy()
-        for tensor in (
-            surface.edges,
-            surface.face_offsets,
-            surface.face_vertices,
-            surface.triangles(),
-        )
-    )
-    vertices = surface.vertices.detach().cpu().double().numpy()
-    if not np.isfinite(vertices).all():
-        raise InputError("The surface has vertices that are not finite numbers.")
-    return PolygonMesh(vertices, edges, offsets, corners, triangles)
-
-
-def write_ply(
-    surface: PolyhedralSurface, path: str | os.PathLike[str], binary: bool = False
-) -> Path:
+def write_ply(surface: PolygonMesh, path: str | os.PathLike[str], binary: bool = False) -> Path:
     """Write the polygons, each as one face, to a PLY file; no digit of a coordinate is lost.
 
     Text is the default because trimesh cannot read a binary PLY whose polygons differ in
     their number of corners. Blender and MeshLab read both; binary is half the size.
 
     Args:
-        surface: the surface; `surface.with_vertices` changes its units.
+        surface: the surface; `surface.scaled_and_moved` changes its units.
         path: where to write. The file appears whole or not at all.
         binary: little-endian binary instead of text.
 
     Returns:
         The path written.
     """
-    mesh = polygon_mesh(surface)
+    mesh = mesh_arrays(surface)
     # One byte holds the number of corners in nearly every file, and every reader takes it.
     small = len(mesh.sizes) == 0 or mesh.sizes.max() <= 255
     header = (
@@ -130,7 +53,7 @@ def write_ply(
     return write_whole(path, header.encode() + body)
 
 
-def _ply_lines(mesh: PolygonMesh) -> Iterator[str]:
+def _ply_lines(mesh: MeshArrays) -> Iterator[str]:
     for x, y, z in mesh.vertices.tolist():
         yield f"{x!r} {y!r} {z!r}\n"
     corners = list(map(str, mesh.corners.tolist()))
@@ -138,7 +61,7 @@ def _ply_lines(mesh: PolygonMesh) -> Iterator[str]:
         yield f"{stop - start} {' '.join(corners[start:stop])}\n"
 
 
-def _ply_faces(mesh: PolygonMesh, count_bytes: int) -> bytes:
+def _ply_faces(mesh: MeshArrays, count_bytes: int) -> bytes:
     """The face list of a binary PLY: per polygon its number of corners, then the corners."""
     faces = np.arange(len(mesh.sizes))
     out = np.zeros(len(faces) * count_bytes + 4 * len(mesh.corners), dtype=np.uint8)
@@ -153,14 +76,14 @@ def _ply_faces(mesh: PolygonMesh, count_bytes: int) -> bytes:
     return out.tobytes()
 
 
-def write_glb(surface: PolyhedralSurface, path: str | os.PathLike[str]) -> Path:
+def write_glb(surface: PolygonMesh, path: str | os.PathLike[str]) -> Path:
     """Write a binary glTF file: flat polygons and, as lines, their edges; coordinates in single.
 
     Polygons share no vertices, so each is shaded flat. glTF viewers take +y as up; the
     coordinates are written as they are.
 
     Args:
-        surface: the surface; `surface.with_vertices` changes its units.
+        surface: the surface; `surface.scaled_and_moved` changes its units.
         path: where to write. The file appears whole or not at all.
 
     Returns:
@@ -169,7 +92,7 @@ def write_glb(surface: PolyhedralSurface, path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: the surface has no polygons; glTF cannot hold an empty mesh.
     """
-    mesh = polygon_mesh(surface)
+    mesh = mesh_arrays(surface)
     if len(mesh.sizes) == 0:
         raise InputError("The surface has no polygons: there is nothing to write as GLB.")
     points = mesh.vertices[mesh.corners].astype("<f4")
@@ -187,7 +110,7 @@ def write_glb(surface: PolyhedralSurface, path: str | os.PathLike[str]) -> Path:
     return write_whole(path, _glb_bytes(arrays))
 
 
-def _lifted_vertices(mesh: PolygonMesh) -> Float[np.ndarray, "v 3"]:
+def _lifted_vertices(mesh: MeshArrays) -> Float[np.ndarray, "v 3"]:
     """The vertices, moved outward by a hair."""
     outward = np.zeros_like(mesh.vertices)
     np.add.at(outward, mesh.corners, mesh.normals()[mesh.owners])

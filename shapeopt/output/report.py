@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.output.export import PolygonMesh, polygon_mesh, write_whole
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.export import write_whole
+from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
 
 # More points than this a curve on the page cannot show.
 MAX_CURVE_POINTS = 600
@@ -34,7 +35,7 @@ class _Template(string.Template):
 def write_report(
     path: str | os.PathLike[str],
     title: str,
-    surfaces: Mapping[str, PolyhedralSurface],
+    surfaces: Mapping[str, PolygonMesh],
     table: Sequence[Mapping[str, Any]] = (),
     metrics: Sequence[Mapping[str, Any]] = (),
     pictures: Mapping[str, str | os.PathLike[str]] | None = None,
@@ -64,10 +65,12 @@ def write_report(
     """
     if up not in ("y", "z"):
         raise InputError(f'up must be "y" or "z", not {up!r}.')
-    meshes = {name: polygon_mesh(surface) for name, surface in surfaces.items()}
+    meshes = {name: mesh_arrays(surface) for name, surface in surfaces.items()}
     curves = metric_curves(metrics)
     data = {"surfaces": _surface_data(meshes, up), "curves": list(curves.values())}
-    template = resources.files("shapeopt").joinpath("report.html").read_text(encoding="utf-8")
+    template = (
+        resources.files("shapeopt.output").joinpath("report.html").read_text(encoding="utf-8")
+    )
     page = _Template(template).substitute(
         title=escape(title),
         subtitle=escape(subtitle),
@@ -110,7 +113,7 @@ def _group(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _surface_data(meshes: Mapping[str, PolygonMesh], up: str) -> list[dict[str, Any]]:
+def _surface_data(meshes: Mapping[str, MeshArrays], up: str) -> list[dict[str, Any]]:
     """The surfaces as the page's drawing code wants them, y up, all in one sphere of radius 1."""
     filled = [mesh.vertices for mesh in meshes.values() if len(mesh.vertices)]
     everything = np.concatenate(filled) if filled else np.zeros((1, 3))
@@ -139,7 +142,7 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def _viewer_html(meshes: Mapping[str, PolygonMesh]) -> str:
+def _viewer_html(meshes: Mapping[str, MeshArrays]) -> str:
     if not meshes:
         return ""
     buttons = "".join(

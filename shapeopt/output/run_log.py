@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import write_glb
 
 METRICS_FILE = "metrics.jsonl"
@@ -108,7 +108,7 @@ class RunLog:
         self._send(step, {**scalars, **self._waiting})
         self._waiting = {}
 
-    def log_mesh(self, step: int, surface: PolyhedralSurface, name: str = "surface") -> None:
+    def log_mesh(self, step: int, surface: PolygonMesh, name: str = "surface") -> None:
         """Keep a mesh as `meshes/<name>_<step>.glb` and send it with the step's numbers.
 
         Without W&B, or for a surface without polygons, nothing is done.

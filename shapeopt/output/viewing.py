@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.output.export import PolygonMesh, polygon_mesh
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
 
 SUPERSAMPLING = 3
 BACKGROUND = np.array([1.0, 1.0, 1.0])
@@ -30,7 +30,7 @@ FRAGMENTS_AT_ONCE = 4_000_000
 
 
 def render_png(
-    surfaces: Mapping[str, PolyhedralSurface],
+    surfaces: Mapping[str, PolygonMesh],
     path: str | os.PathLike[str],
     up: str = "z",
     azimuth: float | int = 35,
@@ -61,7 +61,7 @@ def render_png(
     if not surfaces:
         raise InputError("render_png needs at least one surface.")
     camera = camera_axes(up, azimuth, elevation)
-    meshes = [polygon_mesh(surface) for surface in surfaces.values()]
+    meshes = [mesh_arrays(surface) for surface in surfaces.values()]
     images = draw(meshes, camera, round(size * dpi))
     figure = Figure(figsize=(size * len(images), size + 0.6), dpi=dpi)
     FigureCanvasAgg(figure)
@@ -96,7 +96,7 @@ def camera_axes(up: str, azimuth: float | int, elevation: float | int) -> Float[
 
 
 def draw(
-    meshes: Sequence[PolygonMesh], camera: Float[np.ndarray, "3 3"], pixels: int
+    meshes: Sequence[MeshArrays], camera: Float[np.ndarray, "3 3"], pixels: int
 ) -> list[Float[np.ndarray, "h w 3"]]:
     """One square picture per mesh, all at the same scale and about the same middle.
 
@@ -124,7 +124,7 @@ def draw(
 
 
 def nearest_polygons(
-    points: Float[np.ndarray, "v 3"], mesh: PolygonMesh, size: int
+    points: Float[np.ndarray, "v 3"], mesh: MeshArrays, size: int
 ) -> Int[np.ndarray, "size size"]:
     """For each pixel of a square picture the polygon seen there, or -1.
 

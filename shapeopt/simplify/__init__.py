@@ -1,10 +1,10 @@
 """Fewer polygons for a finished surface: neurons without a fold go, flat neighbours merge."""
 
-from shapeopt.simplify.merging import MergedSurface, merge_polygons
+from shapeopt.simplify.merging import MergedMesh, merge_polygons
 from shapeopt.simplify.neurons import Reduction, idle_neurons, remove_idle_neurons
 
 __all__ = [
-    "MergedSurface",
+    "MergedMesh",
     "Reduction",
     "idle_neurons",
     "merge_polygons",

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -10,33 +10,25 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.simplify.planar import is_simple, plane_axes, triangulate
+from shapeopt.mesh.planar import is_simple, plane_axes
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 # The two parts of the error add up as legs of a right triangle: (2 * 0.4)^2 + 0.6^2 = 1.
-PLANE_SHARE = 0.4
-BORDER_SHARE = 0.6
+PLANE_FRACTION = 0.4
+BORDER_FRACTION = 0.6
 
 
 @dataclass(frozen=True)
-class MergedSurface(PolyhedralSurface):
-    """Polygons that are flat up to an error and need not be convex.
-
-    Attributes:
-        corner_triangles: a triangulation that keeps inside each polygon, polygon by polygon.
-    """
-
-    corner_triangles: Int64[Tensor, "t 3"] = field(
-        default_factory=lambda: torch.zeros(0, 3, dtype=torch.int64)
-    )
+class MergedMesh(PolygonMesh):
+    """Polygons that are flat up to an error, and convex or not."""
 
     def triangles(self) -> Int64[Tensor, "t 3"]:
-        """Every polygon cut into triangles, in polygon order."""
-        return self.corner_triangles
+        """Every polygon cut into triangles as far from slivers as can be, in polygon order."""
+        return self.clipped_ears(torch.arange(self.num_faces))
 
 
-def merge_polygons(surface: PolyhedralSurface, error: float) -> MergedSurface:
+def merge_polygons(surface: PolygonMesh, error: float) -> MergedMesh:
     """Merges neighbouring polygons whose corners are all within ``0.4 error`` of one plane.
 
     The flattest pair goes first, until none is left. Then a vertex between only two polygons goes
@@ -63,10 +55,10 @@ def merge_polygons(surface: PolyhedralSurface, error: float) -> MergedSurface:
         raise InputError("only surfaces in 3D have polygons to merge; this one is a polyline")
     vertices = surface.vertices.detach().double().cpu().numpy()
     regions = _Regions(vertices, _polygons(surface), surface.face_normals.detach().double().cpu())
-    _merge_all(regions, PLANE_SHARE * error)
+    _merge_all(regions, PLANE_FRACTION * error)
     loops = {name: region.loop for name, region in regions.alive.items()}
     normals = {name: region.normal for name, region in regions.alive.items()}
-    _straighten(vertices, loops, normals, BORDER_SHARE * error)
+    _straighten(vertices, loops, normals, BORDER_FRACTION * error)
     return _build(surface.vertices.detach().double().cpu(), loops, normals)
 
 
@@ -222,13 +214,13 @@ def _straighten(
         if len(chain) < 3:
             return
         distances = _distances_to_segment(vertices[chain])
-        if distances.max() <= limit and replace(chain, sides):
+        if distances.max() <= limit and shorten(chain, sides):
             return
         middle = int(distances[1:-1].argmax()) + 1
         straighten(chain[: middle + 1], sides)
         straighten(chain[middle:], sides)
 
-    def replace(chain: list[int], sides: tuple[int, int | None]) -> bool:
+    def shorten(chain: list[int], sides: tuple[int, int | None]) -> bool:
         start, end = chain[0], chain[-1]
         if (start, end) in owner or (end, start) in owner:
             return False
@@ -290,24 +282,20 @@ def _build(
     vertices: Float[Tensor, "v 3"],
     loops: dict[int, list[int]],
     normals: dict[int, Float[np.ndarray, "3"]],
-) -> MergedSurface:
+) -> MergedMesh:
     """The mesh of the loops, with the vertices that they use."""
     used = sorted({v for loop in loops.values() for v in loop})
     place = {v: i for i, v in enumerate(used)}
-    points = vertices.numpy()
-    triangles = [
-        [place[loop[i]] for i in triangle]
-        for name, loop in loops.items()
-        for triangle in triangulate(points[loop] @ plane_axes(normals[name]).T)
-    ]
-    mesh = PolyhedralSurface.from_polygons(
+    mesh = PolygonMesh.from_polygons(
         vertices[used], [[place[v] for v in loop] for loop in loops.values()]
     )
+    # The plane's normal, and not that of the corners, is the one the loop is simple along.
+    planes = torch.from_numpy(np.array([normals[name] for name in loops]).reshape(-1, 3))
     parts = {field.name: getattr(mesh, field.name) for field in fields(mesh)}
-    return MergedSurface(**parts, corner_triangles=torch.tensor(triangles))
+    return MergedMesh(**parts | {"face_normals": planes})
 
 
-def _polygons(surface: PolyhedralSurface) -> list[list[int]]:
+def _polygons(surface: PolygonMesh) -> list[list[int]]:
     sizes = surface.face_offsets.diff().tolist()
     return [polygon.tolist() for polygon in surface.face_vertices.cpu().split(sizes)]
 

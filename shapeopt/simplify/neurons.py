@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from shapeopt.complex.box import Bounds
 from shapeopt.complex.signs import unpack
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
-from shapeopt.networks.affine import AffineLayer, affine_layers
+from shapeopt.networks.affine import AffineLayer, affine_layers, as_module
 
 TOLERANCE = 1e-12  # of f on the surface, in units of the largest term it is a sum of
 
@@ -51,7 +50,7 @@ def remove_idle_neurons(network: nn.Module, bounds: Bounds = (-0.5, 0.5)) -> Red
         InputError: as :func:`shapeopt.extract_surface`.
     """
     layers = [AffineLayer(*(part.detach().double() for part in x)) for x in affine_layers(network)]
-    before = extract_surface(build_network(layers), bounds)
+    before = extract_surface(as_module(layers), bounds)
     idle = idle_neurons(before)
     chosen: set[tuple[int, int]] = set(idle)
     reduced = _reduce(layers, idle, chosen, bounds)
@@ -63,19 +62,15 @@ def remove_idle_neurons(network: nn.Module, bounds: Bounds = (-0.5, 0.5)) -> Red
             ):
                 chosen.add(neuron)
         reduced = _reduce(layers, idle, chosen, bounds)
-    return Reduction(
-        build_network(reduced), _widths(layers), _widths(reduced), len(idle) - len(chosen)
-    )
+    return Reduction(as_module(reduced), _widths(layers), _widths(reduced), len(idle) - len(chosen))
 
 
 def idle_neurons(surface: PolyhedralSurface) -> dict[tuple[int, int], bool]:
     """Hidden neurons (layer, place) that keep one sign on all polygons; whether it is +."""
     signs = surface.signs
-    if signs is None:
-        raise InputError("the surface was not extracted from a network: it has no neurons")
     idle = {}
     for layer, width in enumerate(signs.constraints.widths[:-1]):
-        active = unpack(signs.face_signs[:, signs.constraints.words(layer)], width)
+        active = unpack(signs.face_plus_bits[:, signs.constraints.words(layer)], width)
         for place, (always, ever) in enumerate(
             zip(active.all(dim=0).tolist(), active.any(dim=0).tolist(), strict=True)
         ):
@@ -99,19 +94,9 @@ def same_surface(
     scale = max(_largest_term(x, points) for x in (layers, others))
     if bool(((_values(layers, points) - _values(others, points)).abs() > TOLERANCE * scale).any()):
         return False
-    again = extract_surface(build_network(others), bounds)
+    again = extract_surface(as_module(others), bounds)
     counts = ("num_vertices", "num_edges", "num_faces", "euler_characteristic")
     return all(getattr(surface, name) == getattr(again, name) for name in counts)
-
-
-def build_network(layers: Sequence[AffineLayer]) -> nn.Sequential:
-    """Affine layers as ``nn.Linear`` with a ``nn.ReLU`` between each two."""
-    modules: list[nn.Module] = []
-    for weight, bias in layers:
-        linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-        linear.weight.data, linear.bias.data = weight.clone(), bias.clone()
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
 
 
 def _reduce(

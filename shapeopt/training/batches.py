@@ -22,7 +22,7 @@ class BatchSource:
         batch_size: points in space per step, and points of the cloud per step.
         near_std: standard deviations of the points near the cloud, half of them each, in box
             lengths.
-        uniform_share: share of the pool that is uniform in the box.
+        uniform_fraction: fraction of the pool that is uniform in the box.
         seed: of the pool and the batches.
         device: of the batches.
 
@@ -36,7 +36,7 @@ class BatchSource:
         pool_size: int,
         batch_size: int,
         near_std: tuple[float, float] | list[float],
-        uniform_share: float,
+        uniform_fraction: float,
         seed: int,
         device: torch.device | str = "cpu",
     ):
@@ -45,7 +45,7 @@ class BatchSource:
                 f"pool_size {pool_size} and batch_size {batch_size} must be at least 1"
             )
         points, distances = sample_training_points(
-            cloud, pool_size, seed, (near_std[0], near_std[1]), uniform_share
+            cloud, pool_size, seed, (near_std[0], near_std[1]), uniform_fraction
         )
         self.batch_size = batch_size
         self.seed = seed

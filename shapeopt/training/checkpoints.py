@@ -1,8 +1,7 @@
 """Checkpoints: everything a training needs to go on bit for bit."""
 
 import os
-import pickle
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,10 @@ import torch
 from torch import Tensor
 
 from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
+from shapeopt.training.config import build, build_extraction
+from shapeopt.training.saved_config import load_saved_config
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Checkpoint:
         fitted: state dict of the network at the end of the fit phase; None before that.
         optimizer: state dict of the optimiser.
         config: the resolved configuration, as plain containers.
-        center, scale: of the normalisation, ``x_normalised = (x - center) * scale``.
+        normalisation: of the data.
         seconds: training time so far, by phase.
     """
 
@@ -32,8 +34,7 @@ class Checkpoint:
     fitted: dict[str, Tensor] | None
     optimizer: dict[str, Any]
     config: dict[str, Any]
-    center: Tensor
-    scale: float
+    normalisation: Normalisation
     seconds: dict[str, float]
 
     def save(self, path: Path) -> None:
@@ -41,33 +42,41 @@ class Checkpoint:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".partial")
         state = {field.name: getattr(self, field.name) for field in fields(self)}
+        state |= {"center": self.normalisation.center, "scale": self.normalisation.scale}
+        del state["normalisation"]
         torch.save(state, temporary)
         os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Checkpoint":
-        """Reads a checkpoint onto the CPU.
+        """Reads a checkpoint onto the CPU; one of an earlier version under today's names.
 
         Raises:
-            InputError: if the file is missing, damaged or no checkpoint of shapeopt.
+            InputError: if the file is missing, damaged or no checkpoint of shapeopt, or if its
+                configuration names something that a checkpoint may not name.
         """
         if not Path(path).is_file():
             raise InputError(f"there is no checkpoint {path}")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            return cls(**state)
-        except (RuntimeError, EOFError, TypeError, KeyError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path} is damaged or no checkpoint of shapeopt: {error}") from error
+            normalisation = Normalisation(state.pop("center"), state.pop("scale"))
+            checkpoint = cls(**state, normalisation=normalisation)
+        except Exception as error:  # a damaged zip or pickle can fail in any way
+            raise InputError(f"{path} is damaged or no checkpoint of shapeopt") from error
+        return replace(checkpoint, config=load_saved_config(checkpoint.config))
 
 
 @torch.no_grad()
 def extract_checkpoint(path: Path) -> tuple[PolyhedralSurface, Checkpoint]:
-    """The surface, in normalised units, as the checkpoint's own configuration extracts it."""
+    """The surface, in normalised units, as the checkpoint's own configuration extracts it.
+
+    Raises:
+        InputError: as :meth:`Checkpoint.load`, and if its network cannot be built again.
+        ExtractionError: if its surface cannot be extracted.
+    """
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-
-    from shapeopt.training.config import build
 
     checkpoint = Checkpoint.load(path)
     missing = {"model", "extractor"} - set(checkpoint.config)
@@ -77,7 +86,7 @@ def extract_checkpoint(path: Path) -> tuple[PolyhedralSurface, Checkpoint]:
         )
     config = OmegaConf.create(checkpoint.config)
     try:
-        network, extract = build(config.model), build(config.extractor)
+        network, extract = build(config.model), build_extraction(config)
         network.load_state_dict(checkpoint.network)
     except (HydraException, OmegaConfBaseException, RuntimeError) as error:
         raise InputError(f"{path}: its network cannot be built again: {error}") from error

@@ -204,7 +204,7 @@ class Training:
             row |= surface_scalars(surface)
             shown["polygons"] = str(surface.num_faces)
             if log.mesh_due(step):
-                moved = surface.with_vertices(self.cloud.to_input_units(surface.vertices))
+                moved = self.cloud.normalisation.undo_mesh(surface)
                 log.log_mesh(step, moved)
         log.log(step, row)
         bar.set_description("fit  " if surface is None else "shape", refresh=False)
@@ -218,8 +218,7 @@ class Training:
             self.fitted,
             self.optimizer.state_dict(),
             self.config,
-            self.cloud.center,
-            self.cloud.scale,
+            self.cloud.normalisation,
             self.seconds,
         ).save(path)
 

@@ -39,7 +39,7 @@ def write_results(
         print(f"no mesh to write: {error}", file=sys.stderr)
         return
     exported = {
-        label: surface.with_vertices(training.cloud.to_input_units(surface.vertices))
+        label: training.cloud.normalisation.undo_mesh(surface)
         for label, surface in surfaces.items()
     }
     for label, surface in exported.items():
@@ -91,7 +91,7 @@ def _table(
 
 
 def _measures(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dict[str, str]:
-    """Lengths are shares of the cloud's longest side, so that shapes can be compared."""
+    """Lengths are fractions of the cloud's longest side, so that shapes can be compared."""
     scalars = surface_scalars(surface)
     errors = evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
     side = float((cloud.points.amax(dim=0) - cloud.points.amin(dim=0)).max())

@@ -12,7 +12,7 @@ from shapeopt.data import PointCloud
 from shapeopt.errors import InputError
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
-from shapeopt.training.config import build
+from shapeopt.training.config import build, build_extraction
 from shapeopt.training.loop import Training
 from shapeopt.training.results import write_results
 
@@ -41,7 +41,7 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> bool:
 
     network: nn.Module = build(config.model).to(device)
     losses = build(config.losses)
-    extract = build(config.extractor)
+    extract = build_extraction(config)
     phases = {name: build(config.training[name]) for name in ("fit", "shape")}
     cloud: PointCloud = build(config.data)
     print(

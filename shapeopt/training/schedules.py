@@ -11,7 +11,7 @@ class Cosine:
     """A linear rise to 1, then half a cosine down.
 
     Attributes:
-        warmup: share of the phase spent rising.
+        warmup: fraction of the phase spent rising.
         final: factor at the end of the phase.
     """
 

@@ -12,6 +12,7 @@ import trimesh
 
 import shapeopt
 from shapeopt.commands.evaluate import main
+from shapeopt.data import Normalisation
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 from tests.sample_networks import octahedron
 
@@ -48,8 +49,8 @@ def checkpoint(tmp_path) -> Path:
     }
     path = tmp_path / "last.pt"
     state = {name: value.float() for name, value in network.state_dict().items()}
-    center = torch.from_numpy(SHIFT)
-    Checkpoint(7, state, None, {"state": {}}, config, center, 1 / SCALE, {"fit": 1.0}).save(path)
+    units = Normalisation(torch.from_numpy(SHIFT), 1 / SCALE)
+    Checkpoint(7, state, None, {"state": {}}, config, units, {"fit": 1.0}).save(path)
     return path
 
 
@@ -131,7 +132,7 @@ def broken_checkpoint(folder: Path) -> Path:
 
 def bare_checkpoint(folder: Path) -> Path:
     path = folder / "bare.pt"
-    Checkpoint(0, {}, None, {}, {}, torch.zeros(3), 1.0, {}).save(path)
+    Checkpoint(0, {}, None, {}, {}, Normalisation.identity(), {}).save(path)
     return path
 
 
@@ -140,7 +141,7 @@ def other_network(folder: Path) -> Path:
     config = {"model": {"_target_": "shapeopt.sdf_network", "width": 4, "depth": 1}}
     config["extractor"] = {"_target_": "shapeopt.extract_surface", "_partial_": True}
     state = octahedron(RADIUS).state_dict()
-    Checkpoint(0, state, None, {}, config, torch.zeros(3), 1.0, {}).save(path)
+    Checkpoint(0, state, None, {}, config, Normalisation.identity(), {}).save(path)
     return path
 
 

@@ -6,6 +6,7 @@ import trimesh
 
 import shapeopt
 from shapeopt.commands.simplify import main
+from shapeopt.data import Normalisation
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 
 CENTER, SCALE = torch.tensor([5.0, -3.0, 2.0], dtype=torch.float64), 0.025
@@ -23,8 +24,8 @@ def checkpoint(tmp_path):
         },
     }
     state = shapeopt.sdf_network(width=12, depth=2).state_dict()
-    path = tmp_path / "last.pt"
-    Checkpoint(7, state, None, {"state": {}}, config, CENTER, SCALE, {"fit": 1.0}).save(path)
+    path, units = tmp_path / "last.pt", Normalisation(CENTER, SCALE)
+    Checkpoint(7, state, None, {"state": {}}, config, units, {"fit": 1.0}).save(path)
     return path
 
 

@@ -98,7 +98,7 @@ def test_resume_can_choose_other_losses(smoke, tmp_path):
     config = Checkpoint.load(tmp_path / "on" / "checkpoints" / "last.pt").config
     assert list(config["losses"]) == ["distance", "area"]
     assert config["losses"]["area"]["weight"] == 1e-4
-    assert config["extractor"]["_target_"] == "shapeopt.WarmExtractor"
+    assert config["extractor"]["_target_"] == "shapeopt.Tracing"
     assert config["model"]["width"] == 8
 
 

@@ -97,7 +97,7 @@ def test_vertices_move_as_predicted():
 
 def vertex_keys(skeleton):
     return skeleton.keys.of_cells(
-        skeleton.vertex_signs, skeleton.vertex_zeros, skeleton.constraints
+        skeleton.vertex_plus_bits, skeleton.vertex_zeros, skeleton.constraints
     )
 
 

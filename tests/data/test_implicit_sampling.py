@@ -19,7 +19,7 @@ def test_on_the_surface_deterministic_and_leaves_the_global_generator_alone():
 
 
 def test_uniform_in_area():
-    """The share of the samples in a band of z is its share of the area, by quadrature."""
+    """The fraction of the samples in a band of z is its fraction of the area, by quadrature."""
     z = sample_implicit(ellipsoid, 40_000, seed=0)[:, 2].numpy()
     angle = np.linspace(0, np.pi, 100_001)
     density = 0.2 * np.sin(angle) * np.hypot(0.2 * np.cos(angle), 0.4 * np.sin(angle))
@@ -27,5 +27,5 @@ def test_uniform_in_area():
     edges = np.linspace(-0.4, 0.4, 11)
     expected = np.diff(np.interp(edges, -0.4 * np.cos(angle), area / area[-1]))
     share = np.histogram(z, edges)[0] / len(z)
-    # Four standard deviations of a share of 0.1 out of 40,000.
+    # Four standard deviations of a fraction of 0.1 out of 40,000.
     np.testing.assert_allclose(share, expected, atol=4 * np.sqrt(0.1 * 0.9 / 40_000))

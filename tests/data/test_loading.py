@@ -20,7 +20,7 @@ def test_shipped_bunny_knows_its_formula(monkeypatch, tmp_path):
     assert isinstance(cloud.reference, ImplicitReference)
     assert cloud.points.abs().max().item() == pytest.approx(0.45, abs=1e-6)
     assert cloud.reference.distance(cloud.points[:500].double().numpy()).max() < 1e-6
-    own = cloud.to_input_units(cloud.points).requires_grad_()
+    own = cloud.normalisation.undo(cloud.points).requires_grad_()
     values = bunny_sdf(own)
     assert values.abs().max() < 1e-6
     (gradients,) = torch.autograd.grad(values.sum(), own)

@@ -37,7 +37,7 @@ def test_sphere_near_and_far():
 def test_bunny(bunny):
     """Measured: mean 4.5e-5 within 0.05 of the surface, 99.94 % of the signs right."""
     queries, distances = sample_training_points(bunny, 20_000, seed=1)
-    own = queries.double() / bunny.scale + bunny.center
+    own = bunny.normalisation.undo(queries)
     sign = np.sign(bunny_sdf(own).numpy())
     truth = sign * bunny.reference.distance(queries.double().numpy())
     errors = np.abs(distances.numpy() - truth)
@@ -55,16 +55,16 @@ def test_pool_is_deterministic_in_the_box_and_near_where_it_should_be(bunny):
     assert points.dtype == distances.dtype == torch.float32
     assert points.abs().max() <= 0.5
     assert not torch.equal(points, sample_training_points(bunny, 4000, seed=4)[0])
-    _, only_near = sample_training_points(bunny, 4000, 0, near_std=[0.001], uniform_share=0.0)
+    _, only_near = sample_training_points(bunny, 4000, 0, near_std=[0.001], uniform_fraction=0.0)
     assert only_near.abs().max() < 0.006
-    _, only_uniform = sample_training_points(bunny, 4000, seed=0, uniform_share=1.0)
+    _, only_uniform = sample_training_points(bunny, 4000, seed=0, uniform_fraction=1.0)
     assert only_uniform.abs().mean() > 0.1
 
 
 @pytest.mark.parametrize(("share", "stds"), [(-0.1, [0.01]), (0.2, []), (0.2, [0.01, -1.0])])
 def test_bad_options(bunny, share, stds):
     with pytest.raises(InputError, match=r"between 0 and 1 .* one or more numbers not negative"):
-        sample_training_points(bunny, 10, seed=0, near_std=stds, uniform_share=share)
+        sample_training_points(bunny, 10, seed=0, near_std=stds, uniform_fraction=share)
 
 
 def test_repeated_points_do_no_harm():

@@ -7,6 +7,7 @@ from shapeopt.data import (
     CloudReference,
     ImplicitReference,
     MeshReference,
+    Normalisation,
     Reference,
     bunny_sdf,
     sample_implicit,
@@ -44,7 +45,7 @@ def test_implicit_distances_on_a_sphere_that_is_no_distance_function():
 
 def test_implicit_reference_is_in_normalised_units():
     center, scale = torch.tensor([0.1, -0.05, 0.02]), 1.3
-    reference = ImplicitReference(warped_sphere, center, scale)
+    reference = ImplicitReference(warped_sphere, Normalisation(center, scale))
     middle = -center.numpy() * scale  # where the sphere's centre comes to lie
     samples = reference.samples(1000, seed=0)
     np.testing.assert_allclose(np.linalg.norm(samples - middle, axis=1), RADIUS * scale)

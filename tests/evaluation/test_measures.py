@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from shapeopt.data import CloudReference, ImplicitReference, MeshReference
-from shapeopt.evaluation.measures import DISTANCES, SHARES, evaluate
+from shapeopt.evaluation.measures import DISTANCES, FRACTIONS, evaluate
 
 
 @dataclass
@@ -31,7 +31,7 @@ def surface(vertices: np.ndarray, faces: np.ndarray) -> Surface:
 
 def test_two_parallel_squares():
     result = evaluate(surface(*square(0.1)), MeshReference(*square(0.0)), samples=2000)
-    assert set(result) == {*DISTANCES, *SHARES}
+    assert set(result) == {*DISTANCES, *FRACTIONS}
     assert all(isinstance(value, float) for value in result.values())
     assert all(result[name] == pytest.approx(0.1, rel=1e-6) for name in DISTANCES)
     assert result["normal_consistency"] == pytest.approx(1)
@@ -69,7 +69,7 @@ def test_empty_surface_is_infinitely_far():
     nothing = Surface(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long))
     result = evaluate(nothing, MeshReference(*square(0.0)), samples=10)
     assert all(result[name] == float("inf") for name in DISTANCES)
-    assert all(result[name] == 0 for name in SHARES)
+    assert all(result[name] == 0 for name in FRACTIONS)
 
 
 def test_normal_consistency_is_the_cosine():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shapeopt import InputError, PolyhedralSurface
+from shapeopt import InputError, PolygonMesh
 from shapeopt.losses import Balance
 from shapeopt.losses.balance import DIRECTIONS, horizontal_axes
 from shapeopt.mesh.moments import moments
@@ -23,11 +23,11 @@ from tests.solids import (
 LEAN = 0.8
 
 
-def leaning(lean: float = LEAN) -> PolyhedralSurface:
+def leaning(lean: float = LEAN) -> PolygonMesh:
     return prism_solid([(0, 0), (1, 0), (1 + 2 * lean, 1), (2 * lean, 1)], depth=4)
 
 
-def least_reach(solid: PolyhedralSurface, **settings) -> float:
+def least_reach(solid: PolygonMesh, **settings) -> float:
     return float(Balance(1.0, **settings).reach(solid).min())
 
 
@@ -85,7 +85,7 @@ def test_any_direction_can_be_down(down):
     frame = torch.stack([*ground.T, -down_unit])
     frame[0] *= torch.linalg.det(frame)  # a turn, no reflection
     solid = leaning()
-    turned = PolyhedralSurface.from_polygons(solid.vertices @ frame, polygons_of(solid))
+    turned = PolygonMesh.from_polygons(solid.vertices @ frame, polygons_of(solid))
     assert least_reach(turned, down=down) == pytest.approx(least_reach(solid))
 
 
@@ -94,11 +94,11 @@ LOPSIDED = torch.tensor(
 )
 
 
-def bent(solid: PolyhedralSurface) -> PolyhedralSurface:
+def bent(solid: PolygonMesh) -> PolygonMesh:
     """Slightly bent, so that no two vertices support it alike."""
     vertices = solid.vertices.detach()
     vertices = vertices + 0.02 * torch.sin(torch.arange(vertices.numel()) ** 2.0).view_as(vertices)
-    return PolyhedralSurface.from_polygons(vertices.requires_grad_(), polygons_of(solid))
+    return PolygonMesh.from_polygons(vertices.requires_grad_(), polygons_of(solid))
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_descent_makes_it_stand():
     optimiser = torch.optim.Adam([vertices], 3e-3)
     for _ in range(300):
         optimiser.zero_grad()
-        Balance(1.0, margin=0.05)(PolyhedralSurface.from_polygons(vertices, faces)).backward()
+        Balance(1.0, margin=0.05)(PolygonMesh.from_polygons(vertices, faces)).backward()
         optimiser.step()
-    assert least_reach(PolyhedralSurface.from_polygons(vertices, faces)) > 0.02
+    assert least_reach(PolygonMesh.from_polygons(vertices, faces)) > 0.02
 
 
 def test_settings_are_checked():

@@ -5,15 +5,16 @@ import math
 import pytest
 import torch
 
-from shapeopt import InputError, PolyhedralSurface, extract_surface
+from shapeopt import InputError, extract_surface
 from shapeopt.losses import (
     EdgeLength,
     FaceCount,
     NormalVariation,
-    Roundness,
+    PolygonRoundness,
     ShortEdges,
     Smoothness,
 )
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from tests.sample_networks import random_mlp
 from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_solid, two_triangles
 
@@ -33,9 +34,9 @@ from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_sol
         (ShortEdges(1.0, threshold=4.0), ((3 / 4) ** 2 + (2 / 4) ** 2 + (1 / 4) ** 2) / 3),
         (ShortEdges(1.0, threshold=0.5), 0.0),
         (NormalVariation(1.0), 24 * math.sqrt(2) / 22),
-        (Roundness(1.0), 1 - 4 * math.pi * (2 / 6**2 + 3 / 8**2 + 6 / 10**2) / 3),
+        (PolygonRoundness(1.0), 1 - 4 * math.pi * (2 / 6**2 + 3 / 8**2 + 6 / 10**2) / 3),
         (
-            Roundness(1.0, reduction="area"),
+            PolygonRoundness(1.0, reduction="area"),
             1 - 4 * math.pi * (2**2 / 6**2 + 3**2 / 8**2 + 6**2 / 10**2) / 11,
         ),
     ],
@@ -73,7 +74,7 @@ def test_normal_variation_does_not_reward_flat_edges():
     """The box's bottom cut in two: one more edge, and nothing changes. Smoothness falls."""
     box = box_solid(1, 2, 3)
     faces = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [1, 5, 7, 3]]
-    cut = PolyhedralSurface.from_polygons(box.vertices, [*faces, [0, 2, 6], [0, 6, 4]])
+    cut = PolygonMesh.from_polygons(box.vertices, [*faces, [0, 2, 6], [0, 6, 4]])
     assert float(NormalVariation(1.0)(cut)) == pytest.approx(float(NormalVariation(1.0)(box)))
     assert float(Smoothness(1.0)(cut)) < float(Smoothness(1.0)(box)) - 0.1
 
@@ -89,7 +90,7 @@ def test_roundness_of_an_equilateral_triangle():
     corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]]).double()
     surface = tetrahedron_solid(corners)
     for reduction in ("mean", "area"):
-        found = Roundness(1.0, reduction=reduction)(surface)
+        found = PolygonRoundness(1.0, reduction=reduction)(surface)
         assert float(found) == pytest.approx(1 - math.pi / (3 * math.sqrt(3)))
 
 
@@ -97,8 +98,8 @@ def test_roundness_of_slivers_is_one_and_its_gradient_finite():
     """A triangle without area, and one that is a point."""
     corners = [[0, 0, 0], [1, 0, 0], [2, 0, 0], [5, 5, 5], [5, 5, 5], [5, 5, 5]]
     vertices = torch.tensor(corners, dtype=torch.float64, requires_grad=True)
-    surface = PolyhedralSurface.from_polygons(vertices, [[0, 1, 2], [3, 4, 5]])
-    loss = Roundness(1.0)(surface)
+    surface = PolygonMesh.from_polygons(vertices, [[0, 1, 2], [3, 4, 5]])
+    loss = PolygonRoundness(1.0)(surface)
     loss.backward()
     assert float(loss) == 1
     assert torch.isfinite(vertices.grad).all()
@@ -107,7 +108,7 @@ def test_roundness_of_slivers_is_one_and_its_gradient_finite():
 def test_an_edge_of_no_length_is_short():
     corners = [[0, 0, 0], [0, 0, 0], [1, 0, 0]]
     vertices = torch.tensor(corners, dtype=torch.float64, requires_grad=True)
-    loss = ShortEdges(1.0)(PolyhedralSurface.from_polygons(vertices, [[0, 1, 2]]))
+    loss = ShortEdges(1.0)(PolygonMesh.from_polygons(vertices, [[0, 1, 2]]))
     loss.backward()
     assert float(loss) == pytest.approx(1 / 3)
     assert torch.isfinite(vertices.grad).all()
@@ -123,8 +124,8 @@ def test_an_edge_of_no_length_is_short():
         Smoothness(1.0),
         NormalVariation(1.0),
         FaceCount(1.0),
-        Roundness(1.0),
-        Roundness(1.0, reduction="area"),
+        PolygonRoundness(1.0),
+        PolygonRoundness(1.0, reduction="area"),
     ],
 )
 def test_gradients_of_vertices_are_central_differences(loss):

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from shapeopt import InputError, PolyhedralSurface
-from shapeopt.losses import Area, Centroid, Compactness, Inertia, Volume
+from shapeopt import InputError
+from shapeopt.losses import Area, Centroid, Inertia, SolidRoundness, Volume
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_solid, two_triangles
 
 # Second moment a b c (a^2 + b^2 + c^2) / 12 of a box over that of the ball of its volume.
@@ -20,7 +21,7 @@ BALL_OF_SIX = (6 / (4 * math.pi / 3)) ** (1 / 3)
         (Area(1.0, target=11.0), 1.0),
         (Volume(1.0), 6.0),
         (Volume(1.0, target=4.0), 0.25),
-        (Compactness(1.0), 22**3 / (36 * math.pi * 36) - 1),
+        (SolidRoundness(1.0), 22**3 / (36 * math.pi * 36) - 1),
         (Centroid(1.0), 0.5**2 + 1 + 1.5**2),
         (Centroid(1.0, target=(0.5, 1.0, 1.0)), 0.25),
         (Inertia(1.0), 6 * (1 + 4 + 9) / 12 / (3 / 5 * 6 * BALL_OF_SIX**2)),
@@ -33,7 +34,7 @@ def test_values_on_a_box(loss, expected):
 
 @pytest.mark.parametrize(
     ("loss", "expected"),
-    [(Compactness(1.0), 0.0), (Inertia(1.0), 1.0), (Inertia(1.0, axis=(1, 2, 3)), 1.0)],
+    [(SolidRoundness(1.0), 0.0), (Inertia(1.0), 1.0), (Inertia(1.0, axis=(1, 2, 3)), 1.0)],
 )
 def test_values_on_a_ball(loss, expected):
     """From above: no polyhedron reaches the ball."""
@@ -41,7 +42,7 @@ def test_values_on_a_ball(loss, expected):
     assert expected <= value < expected + 5e-3
 
 
-@pytest.mark.parametrize("loss", [Compactness(1.0), Inertia(1.0), Inertia(1.0, axis=(1, 2, 3))])
+@pytest.mark.parametrize("loss", [SolidRoundness(1.0), Inertia(1.0), Inertia(1.0, axis=(1, 2, 3))])
 def test_size_does_not_count(loss):
     small, large = box_solid(0.01, 0.02, 0.03), box_solid(1, 2, 3)
     assert float(loss(small)) == pytest.approx(float(loss(large)), rel=1e-10)
@@ -54,7 +55,7 @@ def test_size_does_not_count(loss):
         Area(1.0, target=3.0),
         Volume(1.0),
         Volume(1.0, target=3.0),
-        Compactness(1.0),
+        SolidRoundness(1.0),
         Centroid(1.0, target=(0.1, 0.2, 0.3)),
         Inertia(1.0),
         Inertia(1.0, axis=(1, 2, 3)),
@@ -65,7 +66,7 @@ def test_gradients(loss, solid):
     assert_gradient(loss, solid)
 
 
-@pytest.mark.parametrize("loss", [Compactness(1.0), Inertia(1.0)])
+@pytest.mark.parametrize("loss", [SolidRoundness(1.0), Inertia(1.0)])
 def test_descent_rounds_a_long_octahedron(loss):
     """Of all octahedra the regular one is the most compact: 3 sqrt(3) / pi - 1 above the ball."""
     signs = torch.cat([torch.eye(3), -torch.eye(3)]).double()
@@ -74,13 +75,13 @@ def test_descent_rounds_a_long_octahedron(loss):
     optimiser = torch.optim.Adam([vertices], 5e-3)
     for _ in range(300):
         optimiser.zero_grad()
-        loss(PolyhedralSurface.from_polygons(vertices, faces)).backward()
+        loss(PolygonMesh.from_polygons(vertices, faces)).backward()
         optimiser.step()
-    found = float(Compactness(1.0)(PolyhedralSurface.from_polygons(vertices, faces)))
+    found = float(SolidRoundness(1.0)(PolygonMesh.from_polygons(vertices, faces)))
     assert found == pytest.approx(3 * math.sqrt(3) / math.pi - 1, abs=1e-3)
 
 
-@pytest.mark.parametrize("loss", [Volume(1.0), Compactness(1.0), Centroid(1.0), Inertia(1.0)])
+@pytest.mark.parametrize("loss", [Volume(1.0), SolidRoundness(1.0), Centroid(1.0), Inertia(1.0)])
 def test_an_open_surface_is_no_solid(loss):
     with pytest.raises(InputError, match="open surface"):
         loss(two_triangles(0.5))

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import shapeopt
-from shapeopt import InputError, PolyhedralSurface
+from shapeopt import InputError, PolygonMesh
 from shapeopt.data import MeshReference, PointCloud, normalise
+from shapeopt.data.normalisation import Normalisation
 from shapeopt.losses import Batch, SurfaceDistance
 from shapeopt.losses.surface_distance import (
     barycentric_weights,
@@ -19,9 +20,9 @@ from tests.solids import assert_gradient, ball_solid, box_solid
 HEIGHT = 0.1
 
 
-def square(side: float = 1.0) -> PolyhedralSurface:
+def square(side: float = 1.0) -> PolygonMesh:
     corners = side * torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]).double()
-    return PolyhedralSurface.from_polygons(corners.requires_grad_(), [[0, 1, 2, 3]])
+    return PolygonMesh.from_polygons(corners.requires_grad_(), [[0, 1, 2, 3]])
 
 
 def flat_cloud(n: int = 2000) -> PointCloud:
@@ -29,13 +30,13 @@ def flat_cloud(n: int = 2000) -> PointCloud:
     points = torch.rand(n, 3, generator=torch.Generator().manual_seed(0))
     points[:, 2] = HEIGHT
     normals = torch.tensor([0.0, 0.0, 1.0]).expand(n, 3).clone()
-    return PointCloud(points, normals, torch.zeros(3, dtype=torch.float64), 1.0)
+    return PointCloud(points, normals, Normalisation.identity())
 
 
 def ball_cloud(n: int = 5000) -> PointCloud:
     directions = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
     normals = torch.nn.functional.normalize(directions, dim=1)
-    return PointCloud(0.4 * normals, normals, torch.zeros(3, dtype=torch.float64), 1.0)
+    return PointCloud(0.4 * normals, normals, Normalisation.identity())
 
 
 def batch_of(cloud: PointCloud, n: int = 500, start: int = 0) -> Batch:
@@ -107,7 +108,7 @@ def test_gradients():
     cloud = ball_cloud()
     batch = batch_of(cloud)
     loss = SurfaceDistance(1.0, samples=300)
-    box = PolyhedralSurface.from_polygons(
+    box = PolygonMesh.from_polygons(
         0.6 * box_solid().vertices.detach() - 0.3,
         [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]],
     )
@@ -121,8 +122,7 @@ def test_a_surface_through_the_cloud_has_a_finite_gradient():
     cloud = PointCloud(
         points,
         torch.nn.functional.normalize(points, dim=1),
-        torch.zeros(3, dtype=torch.float64),
-        1.0,
+        Normalisation.identity(),
     )
     SurfaceDistance(1.0)(surface, batch_of(cloud), cloud).backward()
     assert torch.isfinite(surface.vertices.grad).all()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from shapeopt import InputError, PolyhedralSurface
+from shapeopt import InputError, PolygonMesh
 from shapeopt.mesh.moments import moments
 from tests.solids import (
     BOX_FACES,
@@ -25,9 +25,9 @@ def rotation(seed: int = 0) -> torch.Tensor:
     return q * q.det()  # of determinant 1, so that the outside stays outside
 
 
-def moved(surface: PolyhedralSurface, turn: torch.Tensor, shift: torch.Tensor):
+def moved(surface: PolygonMesh, turn: torch.Tensor, shift: torch.Tensor):
     faces = BOX_FACES if surface.num_faces == 6 else [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
-    return PolyhedralSurface.from_polygons(surface.vertices @ turn.T + shift, faces)
+    return PolygonMesh.from_polygons(surface.vertices @ turn.T + shift, faces)
 
 
 def box_second(a, b, c):
@@ -88,6 +88,6 @@ def test_an_open_surface_has_no_moments():
 
 def test_an_inside_out_surface_has_no_moments():
     box = box_solid()
-    inside_out = PolyhedralSurface.from_polygons(box.vertices, [f[::-1] for f in BOX_FACES])
+    inside_out = PolygonMesh.from_polygons(box.vertices, [f[::-1] for f in BOX_FACES])
     with pytest.raises(InputError, match="f must be negative inside"):
         moments(inside_out)

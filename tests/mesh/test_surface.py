@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from shapeopt import InputError, PolyhedralSurface
+from shapeopt import InputError
 from shapeopt.errors import ExtractionError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.mesh.polygons import order_corners
 from tests.solids import box_solid, two_triangles
 
@@ -62,7 +63,7 @@ def test_an_open_surface_has_no_volume():
 def test_three_polygons_at_an_edge_are_refused():
     vertices = torch.randn(5, 3, dtype=torch.float64)
     with pytest.raises(InputError, match="more than two polygons"):
-        PolyhedralSurface.from_polygons(vertices, [[0, 1, 2], [1, 0, 3], [0, 1, 4]])
+        PolygonMesh.from_polygons(vertices, [[0, 1, 2], [1, 0, 3], [0, 1, 4]])
 
 
 def test_corners_are_put_in_order():

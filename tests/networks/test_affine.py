@@ -16,17 +16,19 @@ def test_starts_as_the_distance_to_a_sphere(width, depth):
     assert network(torch.zeros(1, 3)).item() < 0
 
 
-@pytest.mark.parametrize("off_share", [0.2, 0.5])
-def test_later_neurons_start_off_on_the_given_share_of_the_box(off_share):
-    network = sdf_network(16, 3, off_share=off_share)
+@pytest.mark.parametrize("off_fraction", [0.2, 0.5])
+def test_later_neurons_start_off_on_the_given_fraction_of_the_box(off_fraction):
+    network = sdf_network(16, 3, off_fraction=off_fraction)
     with torch.no_grad():
         inputs = network[:4](torch.rand(5000, 3) - 0.5)
         off = (network[4](inputs) <= 0).double().mean(dim=0)
-    torch.testing.assert_close(off, torch.full_like(off, off_share), rtol=0, atol=0.05)
+    torch.testing.assert_close(off, torch.full_like(off, off_fraction), rtol=0, atol=0.05)
     assert network(torch.zeros(1, 3)).item() < 0
 
 
-@pytest.mark.parametrize("bad", [{"width": 0}, {"depth": 0}, {"radius": 0.6}, {"off_share": 1.0}])
+@pytest.mark.parametrize(
+    "bad", [{"width": 0}, {"depth": 0}, {"radius": 0.6}, {"off_fraction": 1.0}]
+)
 def test_sizes_are_checked(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         sdf_network(**{"width": 8, "depth": 2, **bad})

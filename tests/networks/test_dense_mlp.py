@@ -47,7 +47,7 @@ def test_surface_is_closed_and_copies_are_no_folds():
         first = constraints.first_neuron(layer)
         zeros = surface.signs.vertex_zeros
         assert not ((zeros >= first) & (zeros < first + copies)).any()
-    words = surface.signs.face_signs[:, constraints.words(0)]
+    words = surface.signs.face_plus_bits[:, constraints.words(0)]
     assert unpack(words, 3).all()
 
 

@@ -9,16 +9,17 @@ import pytest
 import torch
 import trimesh
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.output.export import polygon_mesh, write_glb, write_ply
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.export import write_glb, write_ply
+from shapeopt.output.mesh_arrays import mesh_arrays
 
 
 def cube():
     """Side 2 about the origin, six squares; as in training, its vertices need gradients."""
     vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), requires_grad=True)
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    return PolyhedralSurface.from_polygons(vertices, quads)
+    return PolygonMesh.from_polygons(vertices, quads)
 
 
 def prism(sides):
@@ -28,7 +29,7 @@ def prism(sides):
     vertices = torch.cat([ring, ring + torch.tensor([0.0, 0.0, 1.0])])
     walls = [(i, j, j + sides, i + sides) for i, j in around(sides)]
     ends = [tuple(reversed(range(sides))), tuple(range(sides, 2 * sides))]
-    return PolyhedralSurface.from_polygons(vertices, [*walls, *ends])
+    return PolygonMesh.from_polygons(vertices, [*walls, *ends])
 
 
 def around(sides):
@@ -40,7 +41,7 @@ def prism_volume(sides):
 
 
 def empty():
-    return PolyhedralSurface(
+    return PolygonMesh(
         vertices=torch.zeros(0, 3),
         edges=torch.zeros(0, 2, dtype=torch.long),
         edge_faces=torch.zeros(0, 2, dtype=torch.long),
@@ -123,7 +124,7 @@ def test_glb_has_the_edges_of_the_polygons_as_lines(tmp_path):
 
 
 def test_normals_and_triangles():
-    mesh = polygon_mesh(cube())
+    mesh = mesh_arrays(cube())
     assert mesh.is_closed
     centres = mesh.vertices[mesh.corners].reshape(6, 4, 3).mean(axis=1)
     np.testing.assert_allclose(mesh.normals(), centres)
@@ -155,7 +156,7 @@ def test_empty_surface(tmp_path):
 
 
 def test_bad_surfaces(tmp_path):
-    broken = cube().with_vertices(torch.full((8, 3), float("nan")))
+    broken = replace(cube(), vertices=torch.full((8, 3), float("nan")))
     with pytest.raises(InputError, match="not finite"):
         write_ply(broken, tmp_path / "a.ply")
     assert not list(tmp_path.iterdir())

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.report import MAX_CURVE_POINTS, metric_curves, write_report
 from shapeopt.output.viewing import render_png
 
@@ -16,7 +16,7 @@ from shapeopt.output.viewing import render_png
 def cube():
     vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), requires_grad=True)
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    return PolyhedralSurface.from_polygons(vertices, quads)
+    return PolygonMesh.from_polygons(vertices, quads)
 
 
 def embedded(page):

@@ -11,8 +11,8 @@ import torch
 import trimesh
 from omegaconf import OmegaConf
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.run_log import RunLog, read_metrics
 
 CONF = Path(__file__).parents[2] / "conf" / "logging"
@@ -23,7 +23,7 @@ def cube():
     """Side 2 about the origin, six squares."""
     vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)))
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    return PolyhedralSurface.from_polygons(vertices, quads)
+    return PolygonMesh.from_polygons(vertices, quads)
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from matplotlib import image
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.output.export import polygon_mesh
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.viewing import BACKGROUND, camera_axes, draw, nearest_polygons, render_png
 
 
@@ -16,12 +16,12 @@ def cube(*missing):
     vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), requires_grad=True)
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     kept = [quad for i, quad in enumerate(quads) if i not in missing]
-    return PolyhedralSurface.from_polygons(vertices, kept)
+    return PolygonMesh.from_polygons(vertices, kept)
 
 
 def seen_from(surface, up="z", azimuth=0.0, elevation=0.0, scale=10.0, size=60):
     """The polygons seen by an eye, per pixel."""
-    mesh = polygon_mesh(surface)
+    mesh = mesh_arrays(surface)
     view = mesh.vertices @ camera_axes(up, azimuth, elevation).T
     return nearest_polygons(view * [scale, -scale, scale] + [size / 2, size / 2, 0], mesh, size)
 
@@ -53,7 +53,7 @@ def test_the_nearest_face_of_a_cube_is_seen(up, azimuth, elevation, face):
 def test_through_a_hole_the_inside_is_seen():
     seen = seen_from(cube(2))
     assert (seen[21:39, 21:39] == 2).all()  # without -y, the third face is +y
-    open_cube, camera = polygon_mesh(cube(2)), camera_axes("z", 0, 0)
+    open_cube, camera = mesh_arrays(cube(2)), camera_axes("z", 0, 0)
     (picture,) = draw([open_cube], camera, 50)
     assert picture[25, 25, 2] > picture[25, 25, 0]  # blue
 
@@ -67,7 +67,7 @@ def test_no_gaps_between_polygons():
     index = torch.arange((n + 1) ** 2).reshape(n + 1, n + 1)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
     quads = torch.stack([v.flatten() for v in (a, b, c, d)], dim=1).tolist()
-    mesh = polygon_mesh(PolyhedralSurface.from_polygons(vertices, quads))
+    mesh = mesh_arrays(PolygonMesh.from_polygons(vertices, quads))
     turn = np.array([[np.cos(0.3), -np.sin(0.3), 0], [np.sin(0.3), np.cos(0.3), 0], [0, 0, 1]])
     points = (mesh.vertices - [n / 2, n / 2, 0]) @ turn.T * 7 + [120, 120, 0]
     seen = nearest_polygons(points, mesh, 240)
@@ -80,7 +80,7 @@ def test_no_gaps_between_polygons():
 
 
 def test_edges_are_dark_and_diagonals_do_not_show():
-    (picture,) = draw([polygon_mesh(cube())], camera_axes("z", 0, 0), 50)
+    (picture,) = draw([mesh_arrays(cube())], camera_axes("z", 0, 0), 50)
     middle = picture[10:40, 10:40]
     np.testing.assert_allclose(middle, np.broadcast_to(middle[0, 0], middle.shape))
     assert picture[25].min() < 0.8 * middle[0, 0].min()
@@ -88,8 +88,8 @@ def test_edges_are_dark_and_diagonals_do_not_show():
 
 
 def test_all_panels_share_one_scale():
-    small = cube().with_vertices(cube().vertices.detach() / 2)
-    pictures = draw([polygon_mesh(cube()), polygon_mesh(small)], camera_axes("z", 0, 0), 100)
+    small = cube().detach().scaled_and_moved(0.5, torch.zeros(3))
+    pictures = draw([mesh_arrays(cube()), mesh_arrays(small)], camera_axes("z", 0, 0), 100)
     wide, narrow = ((picture[50] < 0.99).any(axis=-1).sum() for picture in pictures)
     assert wide == pytest.approx(2 * narrow, abs=3)
 
@@ -100,7 +100,7 @@ def test_render_png(tmp_path):
 
 
 def test_a_surface_without_polygons_is_an_empty_panel(tmp_path):
-    none = PolyhedralSurface(
+    none = PolygonMesh(
         vertices=torch.zeros(0, 3),
         edges=torch.zeros(0, 2, dtype=torch.long),
         edge_faces=torch.zeros(0, 2, dtype=torch.long),

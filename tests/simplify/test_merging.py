@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from shapeopt import InputError, PolyhedralSurface, extract_surface, sdf_network
-from shapeopt.output.export import polygon_mesh
+from shapeopt import InputError, extract_surface, sdf_network
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.simplify import merge_polygons
 from tests.solids import ball_solid, box_solid, polygons_of
 
@@ -17,7 +18,7 @@ def grid_box(n):
 
     mesh = trimesh.creation.box().subdivide_to_size(1.5 / n, max_iter=10)
     mesh.merge_vertices()
-    return PolyhedralSurface.from_polygons(torch.tensor(mesh.vertices), mesh.faces.tolist())
+    return PolygonMesh.from_polygons(torch.tensor(mesh.vertices), mesh.faces.tolist())
 
 
 def largest_distance(points, surface):
@@ -98,7 +99,7 @@ def test_open_surface_keeps_its_border_within_the_error():
     points = torch.cartesian_prod(*[torch.arange(4.0, dtype=torch.float64)] * 2)
     vertices = torch.cat([points, torch.zeros(16, 1, dtype=torch.float64)], dim=1)
     squares = [[i, i + 4, i + 5, i + 1] for i in (0, 1, 2, 4, 5, 6, 8, 10)]
-    sheet = PolyhedralSurface.from_polygons(vertices, squares)
+    sheet = PolygonMesh.from_polygons(vertices, squares)
     merged = merge_polygons(sheet, 1e-9)
     assert merged.num_faces == 1
     assert merged.num_vertices == 8
@@ -115,10 +116,10 @@ def test_exports_use_the_triangles_of_a_polygon_that_is_not_convex():
     """A fan from the first corner would leave the L shape."""
     corners = [(0, 0), (2, 0), (2, 1), (1, 1), (1, 2), (0, 2)]
     vertices = torch.tensor([(x, y, 0.0) for x, y in corners], dtype=torch.float64)
-    sheet = PolyhedralSurface.from_polygons(vertices, [[1, 2, 3, 0], [3, 4, 5, 0]])
+    sheet = PolygonMesh.from_polygons(vertices, [[1, 2, 3, 0], [3, 4, 5, 0]])
     merged = merge_polygons(sheet, 1e-9)
-    triangles, faces = polygon_mesh(merged).triangles()
-    points = merged.vertices.numpy()[polygon_mesh(merged).corners[triangles]]
+    triangles, faces = mesh_arrays(merged).triangles()
+    points = merged.vertices.numpy()[mesh_arrays(merged).corners[triangles]]
     areas = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])[:, 2] / 2
     assert merged.num_faces == 1
     assert faces.tolist() == [0, 0, 0, 0]

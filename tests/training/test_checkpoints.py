@@ -2,19 +2,26 @@ import pytest
 import torch
 
 from shapeopt import InputError
+from shapeopt.data import Normalisation
 from shapeopt.training.checkpoints import Checkpoint
 
 
 def checkpoint() -> Checkpoint:
     return Checkpoint(
-        3, {"w": torch.ones(2)}, None, {"state": {}}, {"a": [1]}, torch.zeros(3), 2.0, {"fit": 1.0}
+        3,
+        {"w": torch.ones(2)},
+        None,
+        {"state": {}},
+        {"a": [1]},
+        Normalisation(torch.zeros(3), 2.0),
+        {"fit": 1.0},
     )
 
 
 def test_comes_back_as_it_was(tmp_path):
     checkpoint().save(tmp_path / "new" / "last.pt")
     loaded = Checkpoint.load(tmp_path / "new" / "last.pt")
-    assert (loaded.step, loaded.config, loaded.scale) == (3, {"a": [1]}, 2.0)
+    assert (loaded.step, loaded.config, loaded.normalisation.scale) == (3, {"a": [1]}, 2.0)
     assert torch.equal(loaded.network["w"], torch.ones(2))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["last.pt"]
 

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 import shapeopt
 from shapeopt import EmptySurfaceError, InputError
-from shapeopt.data import PointCloud
+from shapeopt.data import Normalisation, PointCloud
 from shapeopt.losses import Distance, EdgeLength, FaceCount, FitLoss, Smoothness
 from shapeopt.output.run_log import RunLog, read_metrics
 from shapeopt.training.batches import BatchSource
@@ -26,7 +27,7 @@ def cloud() -> PointCloud:
     generator = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(2000, 3, generator=generator), dim=1)
     normals = torch.nn.functional.normalize(directions / axes, dim=1)
-    return PointCloud(directions * axes, normals, torch.zeros(3, dtype=torch.float64), 1.0)
+    return PointCloud(directions * axes, normals, Normalisation.identity())
 
 
 def training(cloud, losses=None, fit_steps=150, shape_steps=10, learning_rate=1e-2, **settings):
@@ -74,12 +75,13 @@ def test_fit_reaches_the_cloud(cloud, tmp_path):
 def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
     """The same surfaces in every step, up to rounding and the order of vertices."""
     rows = {}
-    for extract in (shapeopt.extract_surface, shapeopt.WarmExtractor()):
+    for extractor in (shapeopt.Subdivision(), shapeopt.Tracing()):
         job = training(cloud, shape_steps=20)
-        job.extract = extract
-        run(job, tmp_path / type(extract).__name__)
-        metrics = read_metrics(tmp_path / type(extract).__name__ / "metrics.jsonl")
-        rows[type(extract).__name__] = [row for row in metrics if "surface/polygons" in row]
+        job.extract = partial(shapeopt.extract_surface, extractor=extractor)
+        folder = tmp_path / type(extractor).__name__
+        run(job, folder)
+        metrics = read_metrics(folder / "metrics.jsonl")
+        rows[type(extractor).__name__] = [row for row in metrics if "surface/polygons" in row]
     one, two = rows.values()
     assert [row["surface/polygons"] for row in one] == [row["surface/polygons"] for row in two]
     assert one[-1]["loss/total"] == pytest.approx(two[-1]["loss/total"], rel=1e-3)

@@ -1,32 +1,26 @@
-"""From the skeleton of a complex to the mesh of its zero set."""
+"""From the skeleton of a complex to the cells of its zero set."""
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.cells import Cells, collect_cells
-from shapeopt.complex.differentiate import (
-    affine_gradients,
-    carries_gradient,
-    differentiable_vertices,
-)
 from shapeopt.complex.skeleton import Skeleton
-from shapeopt.complex.surface import PolyhedralSurface, SurfaceSigns, pair_faces
+from shapeopt.complex.surface import SurfaceSigns
+from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import EmptySurfaceError
-from shapeopt.mesh.polygons import order_corners, orient
+from shapeopt.mesh.polygons import order_corners, pair_faces
 from shapeopt.networks.affine import AffineLayer
 
 
-def zero_set(
-    layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: bool
-) -> PolyhedralSurface:
-    """The cells of a 2D or 3D skeleton on which the output is 0, as a mesh.
+def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: bool) -> ZeroSet:
+    """The cells of a 2D or 3D skeleton on which the output is 0, as they lie.
 
     Args:
-        layers: the layers the skeleton was made with; their graph goes on into the mesh.
+        layers: the layers the skeleton was made with.
         box: the domain of the skeleton.
         skeleton: of the whole complex, or at least of all cells at the zero set.
         cap: add the 2-cells in the box planes with f < 0; the skeleton must hold them.
@@ -42,7 +36,7 @@ def zero_set(
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])
         edges = torch.unique(polygons.edges)
-    return _assemble(layers, box, skeleton, edges, polygons)
+    return _assemble(skeleton, edges, polygons)
 
 
 def _caps(skeleton: Skeleton) -> list[Cells]:
@@ -53,63 +47,40 @@ def _caps(skeleton: Skeleton) -> list[Cells]:
     for plane in range(constraints.num_neurons, constraints.num_constraints):
         in_plane = torch.nonzero((skeleton.edge_zeros == plane).any(dim=1)).flatten()
         cells = collect_cells(skeleton, 2, in_plane, within=plane)
-        caps.append(cells.select(torch.nonzero(cells.signs[:, output_word] == 0).flatten()))
+        caps.append(cells.select(torch.nonzero(cells.plus_bits[:, output_word] == 0).flatten()))
     return caps
 
 
 def _assemble(
-    layers: Sequence[AffineLayer],
-    box: Box,
     skeleton: Skeleton,
     edges: Int64[Tensor, "e"],
     polygons: Cells,
-) -> PolyhedralSurface:
-    """Renumbers the chosen cells, orders and orients the polygons, attaches the gradient."""
+) -> ZeroSet:
+    """Renumbers the chosen cells and orders the corners of the polygons."""
     constraints = skeleton.constraints
     kept, ends = torch.unique(skeleton.edges[edges].long(), return_inverse=True)
-    zeros, signs = skeleton.vertex_zeros[kept], skeleton.vertex_signs[kept]
-    vertices = skeleton.vertices[kept]
-    if carries_gradient(layers):
-        vertices = differentiable_vertices(layers, box, constraints, vertices, zeros, signs)
-
+    zeros, plus_bits = skeleton.vertex_zeros[kept], skeleton.vertex_plus_bits[kept]
     polygon_edges = torch.searchsorted(edges, polygons.edges)
-    edge_faces = pair_faces(polygon_edges, polygons.edge_cells(), len(edges))
-    normals = _outward_normals(layers, polygons, skeleton)
-    offsets = polygons.edge_offsets
-    corners = order_corners(ends[polygon_edges], offsets)
-    if constraints.dimension == 3:
-        corners = orient(vertices.detach(), corners, offsets, normals.detach(), edge_faces, ends)
-    return PolyhedralSurface(
-        vertices,
+    planes = torch.full_like(polygons.keys, -1)
+    if polygons.zeros.shape[1] == 1:
+        planes = (polygons.zeros[:, 0].long() - constraints.num_neurons).clamp(min=-1)
+    return ZeroSet(
+        skeleton.vertices[kept],
         ends,
-        edge_faces,
-        offsets,
-        corners,
-        normals,
+        pair_faces(polygon_edges, polygons.edge_cells(), len(edges)),
+        polygons.edge_offsets,
+        order_corners(ends[polygon_edges], polygons.edge_offsets),
         SurfaceSigns(
             constraints,
             zeros,
-            signs,
+            plus_bits,
             skeleton.edge_zeros[edges],
-            polygons.signs,
-            skeleton.keys.of_cells(signs, zeros, constraints),
+            polygons.plus_bits,
+            skeleton.keys.of_cells(plus_bits, zeros, constraints),
         ),
+        planes,
+        is_oriented=constraints.dimension == 2,
     )
-
-
-def _outward_normals(
-    layers: Sequence[AffineLayer], polygons: Cells, skeleton: Skeleton
-) -> Float[Tensor, "f d"]:
-    """Unit gradients of f; on a cap, the normal of the box plane."""
-    constraints = skeleton.constraints
-    normals = affine_gradients(layers, constraints, polygons.signs)
-    if polygons.zeros.shape[1] == 1:
-        plane = polygons.zeros[:, 0].long() - constraints.num_neurons
-        side = (plane % 2 * 2 - 1).to(normals.dtype)
-        axis = plane.clamp(min=0) // 2
-        unit = torch.eye(constraints.dimension, dtype=normals.dtype, device=normals.device)
-        normals = torch.where(plane[:, None] >= 0, side[:, None] * unit[axis], normals)
-    return torch.nn.functional.normalize(normals, dim=1)
 
 
 def _empty_surface(

@@ -25,6 +25,7 @@ the size of a region.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int32
@@ -35,22 +36,31 @@ from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.subdivision.regions import find_regions
 from shapeopt.networks.affine import AffineLayer
 
-MIN_VERTICES = 1 << 17
-"""A complex of fewer vertices is subdivided faster than its regions are bounded."""
-MIN_LAYERS = 3
-"""With fewer hidden layers to come, a region will not be cut often enough to be worth bounding."""
-
 REGIONS_AT_A_TIME = {"cpu": 1 << 12, "cuda": 1 << 16}
 """Few enough for the caches of a CPU, and for the memory of a GPU."""
 
 
-def is_worthwhile(num_vertices: int, hidden_layers_left: int) -> bool:
-    """Whether pruning takes less time than it saves."""
-    return num_vertices >= MIN_VERTICES and hidden_layers_left >= MIN_LAYERS
+class Pruning(NamedTuple):
+    """From what size on leaving out regions takes less time than it saves.
+
+    Attributes:
+        min_vertices: a complex of fewer is subdivided faster than its regions are bounded.
+        min_layers: with fewer hidden layers to come, a region will not be cut often enough.
+    """
+
+    min_vertices: int
+    min_layers: int
+
+    def pays(self, num_vertices: int, hidden_layers_left: int) -> bool:
+        """Whether to leave out regions now."""
+        return num_vertices >= self.min_vertices and hidden_layers_left >= self.min_layers
+
+
+PRUNING = Pruning(min_vertices=1 << 17, min_layers=3)
 
 
 def edges_near_zero_set(
-    layers: Sequence[AffineLayer], done: int, skeleton: Skeleton
+    layers: Sequence[AffineLayer], done: int, skeleton: Skeleton, *, compiled: bool
 ) -> Bool[Tensor, "e"]:
     """Edges of the regions that may hold a zero of the output.
 
@@ -58,10 +68,11 @@ def edges_near_zero_set(
         layers: all of the network's layers, with one output.
         done: number of layers that have been cut; at least one, and not all hidden ones.
         skeleton: of the complex of those layers, or what earlier calls left of it.
+        compiled: find the regions with the compiled kernels, on a CPU.
     """
     constraints = skeleton.constraints
     layers = [AffineLayer(layer.weight.float(), layer.bias.float()) for layer in layers]
-    if skeleton.vertices.device.type == "cpu":
+    if compiled:
         from shapeopt.extraction.subdivision.regions_compiled import find_regions as find
     else:
         find = find_regions
@@ -70,7 +81,7 @@ def edges_near_zero_set(
     is_whole = 2 * regions.num_edges == constraints.dimension * regions.num_vertices
     whole = torch.nonzero(is_whole).flatten()
     # One vertex of each region tells its signs.
-    signs = skeleton.vertex_signs[regions.vertex[whole]]
+    signs = skeleton.vertex_plus_bits[regions.vertex[whole]]
     for neuron in regions.plus[whole].unbind(1):
         signs = with_plus(signs, neuron, constraints)
     lower, upper = regions.lower[whole], regions.upper[whole]

@@ -115,7 +115,7 @@ class _Rows:
         return torch.from_numpy(flat.reshape(self.size, *self._shape))
 
 
-class CpuSubdivision:
+class CompiledSubdivision:
     """The growing skeleton in numpy arrays; the interface is that of the torch one."""
 
     def __init__(self, constraints: Constraints, box: Box, budget: Budget):
@@ -125,7 +125,7 @@ class CpuSubdivision:
         self.keys = start.keys
         self.positions = self._rows(start.vertices)
         self.vertex_zeros = self._rows(start.vertex_zeros)
-        self.signs = _Rows(start.vertex_signs.numpy().view(np.uint32), budget)
+        self.signs = _Rows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
         self.edges = self._rows(start.edges)
         self.edge_zeros = self._rows(start.edge_zeros)
         self.edge_base = self._rows(start.edge_keys)

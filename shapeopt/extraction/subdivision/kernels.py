@@ -259,7 +259,7 @@ def split(
 @kernel
 @no_type_check
 def pair(part, parts, count, face_keys, tables, slots, pairs, num_pairs, unpaired):
-    """Finds equal face keys among the part's share of the keys, by open addressing.
+    """Finds equal face keys among the part's fraction of the keys, by open addressing.
 
     A slot holds 1 + the position of the key that waits there, or -1 once its pair was found.
     ``unpaired`` counts keys without a pair; it is -1 if a key comes three times.

@@ -44,7 +44,7 @@ class _Rows:
         self.data.copy_(kept)
 
 
-class TorchSubdivision:
+class PlainSubdivision:
     """The growing skeleton, and the cutting of it by one layer after the other.
 
     ``edge_base`` is an edge's key without the + signs of the layer at work: those are added from
@@ -58,7 +58,7 @@ class TorchSubdivision:
         self.keys = start.keys
         self.positions = _Rows(start.vertices)
         self.vertex_zeros = _Rows(start.vertex_zeros)
-        self.signs = _Rows(start.vertex_signs)
+        self.signs = _Rows(start.vertex_plus_bits)
         self.edges = _Rows(start.edges)
         self.edge_zeros = _Rows(start.edge_zeros)
         self.edge_base = _Rows(start.edge_keys)
@@ -154,7 +154,7 @@ class TorchSubdivision:
         first_new = self.positions.size
         new = torch.arange(first_new, first_new + len(edges), device=edges.device)
         new = new.to(torch.int32)
-        edge_signs = self._add_vertices(neuron, ends, zeros)
+        edge_plus_bits = self._add_vertices(neuron, ends, zeros)
 
         # (u, v) becomes (u, new) in place, and (new, v) is appended.
         second_half = self.edges.size + torch.arange(len(edges), device=edges.device)
@@ -163,7 +163,7 @@ class TorchSubdivision:
         self.edge_zeros.append(zeros)
         self.edge_base.append(base)
 
-        joined = self._join_across_faces(neuron, new, zeros, base, edge_signs)
+        joined = self._join_across_faces(neuron, new, zeros, base, edge_plus_bits)
         touched = torch.cat([edges, second_half, joined])
         self._enqueue(touched, self._cuts_after(neuron, touched))
 
@@ -212,7 +212,7 @@ class TorchSubdivision:
         new: Int32[Tensor, "n"],
         zeros: Int[Tensor, "n d_minus_1"],
         base: Int64[Tensor, "n"],
-        edge_signs: Int32[Tensor, "n words"],
+        edge_plus_bits: Int32[Tensor, "n words"],
     ) -> Int64[Tensor, "m"]:
         """Appends the new edge of every cut face; returns the indices of the new edges.
 
@@ -227,7 +227,7 @@ class TorchSubdivision:
         # Base keys hold finished layers only: a zero of this layer becomes + through the words.
         plus_base = torch.where(index < self.first, plus, 0)
         face_base = torch.stack([without, without + plus_base])
-        signs_key = self.keys.of_words(edge_signs, self.layer)[:, None]
+        signs_key = self.keys.of_words(edge_plus_bits, self.layer)[:, None]
         face_key = torch.stack([without, without + plus]) + signs_key
         inside = torch.stack([index < self.constraints.num_neurons, index >= 0])
 

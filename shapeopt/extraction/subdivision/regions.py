@@ -33,7 +33,7 @@ def find_regions(skeleton: Skeleton) -> Regions:
     """Groups vertices and edges by the regions around them, by sorting the regions' keys."""
     constraints, dimension = skeleton.constraints, skeleton.constraints.dimension
     zeros = skeleton.vertex_zeros.long()
-    base = skeleton.keys.of_cells(skeleton.vertex_signs, zeros, constraints)
+    base = skeleton.keys.of_cells(skeleton.vertex_plus_bits, zeros, constraints)
     sides, turned, exists = _turned(skeleton, zeros, base)
     side, vertex = torch.nonzero(exists, as_tuple=True)
     key, order = torch.sort(turned[exists])

@@ -37,7 +37,7 @@ def find_regions(skeleton: Skeleton) -> Regions:
     """Groups vertices and edges by the regions around them."""
     constraints, keys = skeleton.constraints, skeleton.keys
     numbers = keys.zero.numpy(), keys.plus.numpy(), constraints.num_neurons
-    base = keys.of_cells(skeleton.vertex_signs, skeleton.vertex_zeros, constraints)
+    base = keys.of_cells(skeleton.vertex_plus_bits, skeleton.vertex_zeros, constraints)
     of_vertices = _Cells(skeleton.vertex_zeros.numpy(), base.numpy(), *numbers)
     of_edges = _Cells(skeleton.edge_zeros.numpy(), skeleton.edge_keys.numpy(), *numbers)
     around = np.full((1 << of_edges.zeros.shape[1], len(of_edges.keys)), -1, np.int32)

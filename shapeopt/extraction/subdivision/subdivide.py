@@ -32,16 +32,18 @@ import torch
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints
 from shapeopt.complex.skeleton import Skeleton
+from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress
-from shapeopt.extraction.subdivision import bounds as pruning
-from shapeopt.extraction.subdivision.plain import TorchSubdivision
+from shapeopt.extraction.subdivision.bounds import PRUNING, Pruning, edges_near_zero_set
+from shapeopt.extraction.subdivision.plain import PlainSubdivision
 from shapeopt.networks.affine import AffineLayer
 
 if TYPE_CHECKING:
-    from shapeopt.extraction.subdivision.compiled import CpuSubdivision
+    from shapeopt.extraction.subdivision.compiled import CompiledSubdivision
 
 
+@torch.no_grad()
 def subdivide(
     layers: Sequence[AffineLayer],
     box: Box,
@@ -49,10 +51,10 @@ def subdivide(
     surface_only: bool = False,
     max_bytes: int | None = None,
     progress: Progress | None = None,
+    backend: Backend = "auto",
+    pruning: Pruning = PRUNING,
 ) -> Skeleton:
     """Subdivides the box by every neuron of the network, the outputs included.
-
-    On the CPU a compiled version of the same algorithm runs (``subdivision_cpu.py``).
 
     Args:
         layers: affine layers, ReLU between them, of the dtype and on the device to compute with.
@@ -61,6 +63,9 @@ def subdivide(
             pays. The result has all cells of the zero set, and some others.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron.
+        backend: ``"plain"`` (torch), ``"compiled"`` (CPU alone) or ``"auto"``; both make the same
+            decisions.
+        pruning: from what size on leaving out regions pays.
 
     Returns:
         The skeleton of the complex, on the same device and with positions in the same dtype. If
@@ -70,33 +75,25 @@ def subdivide(
         ExtractionError: if more memory would be needed; or if a cut face does not have exactly
             two cut edges, which would take two equal 64-bit keys.
     """
-    if box.lower.device.type != "cpu":
-        return run_subdivision(TorchSubdivision, layers, box, surface_only, max_bytes, progress)
-    # Imported here, so that importing the package does not load the compiler.
-    from shapeopt.extraction.subdivision.compiled import CpuSubdivision
-
-    return run_subdivision(CpuSubdivision, layers, box, surface_only, max_bytes, progress)
-
-
-@torch.no_grad()
-def run_subdivision(
-    subdivision: "type[TorchSubdivision] | type[CpuSubdivision]",
-    layers: Sequence[AffineLayer],
-    box: Box,
-    surface_only: bool = False,
-    max_bytes: int | None = None,
-    progress: Progress | None = None,
-) -> Skeleton:
-    """:func:`subdivide` with the given implementation."""
     constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
-    state = subdivision(constraints, box, Budget(max_bytes, box.lower.device))
+    compiled = is_compiled(backend, box.lower.device)
+    state = _implementation(compiled)(constraints, box, Budget(max_bytes, box.lower.device))
     for index, layer in enumerate(layers):
         hidden_left = len(layers) - 1 - index
-        if surface_only and index and pruning.is_worthwhile(state.sizes[0], hidden_left):
-            near = pruning.edges_near_zero_set(layers, index, state.skeleton())
+        if surface_only and index and pruning.pays(state.sizes[0], hidden_left):
+            near = edges_near_zero_set(layers, index, state.skeleton(), compiled=compiled)
             if not bool(near.any()):
                 break
             state.keep(near)
         state.evaluate(layer, is_first=index == 0)
         state.cut_by_layer(index, progress)
     return state.finish()
+
+
+def _implementation(compiled: bool) -> "type[PlainSubdivision] | type[CompiledSubdivision]":
+    if not compiled:
+        return PlainSubdivision
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.extraction.subdivision.compiled import CompiledSubdivision
+
+    return CompiledSubdivision

@@ -1,64 +1,32 @@
 """From the polygons of a trace to the mesh."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
-from shapeopt.complex.box import Box
-from shapeopt.complex.differentiate import (
-    affine_gradients,
-    carries_gradient,
-    differentiable_vertices,
-)
-from shapeopt.complex.surface import PolyhedralSurface, SurfaceSigns
+from shapeopt.complex.surface import SurfaceSigns
+from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError
-from shapeopt.extraction.tracing.plain import PieceSolver
-from shapeopt.extraction.tracing.zero_cells import Pieces
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 
-def mesh_of(solver: PieceSolver, pieces: Pieces) -> PolyhedralSurface:
-    """Puts the pieces together by their keys. Vertices come out sorted by key; normals are missing.
+def assemble(solver: ZeroCellSolver, pieces: ZeroCells) -> ZeroSet:
+    """Puts the pieces together by their keys. Vertices come out sorted by key.
 
     Raises:
         ExtractionError: if the pieces do not fit together.
     """
-    keys = pieces.keys.index_select(0, pieces.facet_pieces)
+    keys = pieces.keys.index_select(0, pieces.facet_cells)
     turns = solver.turning_to_zero(pieces.facets, pieces.is_plus)
     if solver.box.dimension == 3:
         return _polygon_mesh(solver, pieces, keys, turns)
     return _polyline(solver, pieces, keys + turns)
 
 
-def attach(
-    mesh: PolyhedralSurface,
-    layers: Sequence[AffineLayer],
-    box: Box,
-    rows: Float[Tensor, "v d d"] | None = None,
-) -> PolyhedralSurface:
-    """The mesh in the dtype and with the graph of the layers, and with its normals.
-
-    Args:
-        rows: gradients of the constraints that are 0 at each vertex, if known.
-    """
-    signs = mesh.signs
-    assert signs is not None
-    vertices = mesh.vertices.to(box.lower.dtype)
-    if carries_gradient(layers):
-        where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_signs
-        rows = None if rows is None else rows.to(vertices.dtype)
-        vertices = differentiable_vertices(layers, box, *where, rows)
-    gradients = affine_gradients(layers, signs.constraints, signs.face_signs)
-    normals = torch.nn.functional.normalize(gradients, dim=1)
-    return replace(mesh, vertices=vertices, face_normals=normals)
-
-
 def _polygon_mesh(
-    solver: PieceSolver, pieces: Pieces, keys: Int64[Tensor, "m"], turns: Int64[Tensor, "m"]
-) -> PolyhedralSurface:
+    solver: ZeroCellSolver, pieces: ZeroCells, keys: Int64[Tensor, "m"], turns: Int64[Tensor, "m"]
+) -> ZeroSet:
     """Corners of equal key are one vertex, facets of equal key one edge."""
     following = pieces.next_facets
     previous = torch.empty_like(following)
@@ -75,18 +43,17 @@ def _polygon_mesh(
     counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
     if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
         raise disagreement("polygons")
-    piece = pieces.facet_pieces
+    piece = pieces.facet_cells
     corner = corners_of[first_corner]
     lines = torch.stack([pieces.facets[previous[corner]], pieces.facets[corner]], dim=1)
     lines = lines.sort(dim=1).values  # the same from whichever polygon
     signs = solver.without(pieces.signs[piece[corner]], lines)
-    return PolyhedralSurface(
+    return ZeroSet(
         pieces.corners[corner],
         ends[facet],
         torch.stack([piece[facet], torch.where(is_inner, piece[other], -1)], dim=1),
         pieces.offsets,
         vertex,
-        pieces.corners[:0],
         SurfaceSigns(
             solver.constraints,
             solver.with_output(lines),
@@ -95,12 +62,12 @@ def _polygon_mesh(
             pieces.signs,
             vertex_keys,
         ),
+        torch.full_like(pieces.keys, -1),
+        is_oriented=True,
     )
 
 
-def _polyline(
-    solver: PieceSolver, pieces: Pieces, facet_keys: Int64[Tensor, "m"]
-) -> PolyhedralSurface:
+def _polyline(solver: ZeroCellSolver, pieces: ZeroCells, facet_keys: Int64[Tensor, "m"]) -> ZeroSet:
     """Facets of equal key are one vertex."""
     vertex_keys, facets_of, first_facet, vertex = distinct(facet_keys)
     facet = facets_of[first_facet]
@@ -109,15 +76,14 @@ def _polyline(
     if not torch.equal(counts, 1 + is_inner.long()):
         raise disagreement("segments")
     lines = pieces.facets[facet][:, None]
-    signs = solver.without(pieces.signs[pieces.facet_pieces[facet]], lines)
+    signs = solver.without(pieces.signs[pieces.facet_cells[facet]], lines)
     none = facet.new_empty(0)
-    return PolyhedralSurface(
+    return ZeroSet(
         pieces.corners[facet],
         vertex.view(-1, 2),
         facet.new_full((len(pieces), 2), -1),
         facet.new_zeros(1),
         none,
-        pieces.corners[:0],
         SurfaceSigns(
             solver.constraints,
             solver.with_output(lines),
@@ -126,6 +92,8 @@ def _polyline(
             pieces.signs[:0],
             vertex_keys,
         ),
+        none,
+        is_oriented=True,
     )
 
 

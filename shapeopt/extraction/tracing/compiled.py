@@ -11,7 +11,7 @@ from shapeopt.complex.box import Box
 from shapeopt.extraction.compiled import in_parts
 from shapeopt.extraction.tolerances import MARGIN_ULPS
 from shapeopt.extraction.tracing.kernels import EPS, FlatNet, solve_vertices, walk_polygons
-from shapeopt.extraction.tracing.plain import PieceSolver
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import Outlines
 from shapeopt.networks.affine import AffineLayer
 
@@ -23,7 +23,7 @@ ROOM = 8
 """Room for corners, per polygon, to start with; they have 4 on average."""
 
 
-class CpuPieceSolver(PieceSolver):
+class CompiledZeroCellSolver(ZeroCellSolver):
     """The solver for 3 dimensions on a CPU."""
 
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
@@ -63,7 +63,7 @@ class CpuPieceSolver(PieceSolver):
         zeros: Int64[Tensor, "v 3"],
         signs: Int32[Tensor, "v words"],
     ) -> tuple[Float64[Tensor, "v 3"], Bool[Tensor, "v"], Float64[Tensor, "v 3 3"]]:
-        """As in :class:`PieceSolver`."""
+        """As in :class:`ZeroCellSolver`."""
         count = len(vertices)
         positions, rows = np.empty((count, 3)), np.empty((count, 3, 3))
         holds = np.empty(count, np.bool_)

@@ -32,7 +32,7 @@ class FlatNet(NamedTuple):
 def walk_polygons(part, start, stop, net, shift, signs, base, counts, facets, corners):
     """Walks round the polygons start..stop.
 
-    Returns where the part's share of the room starts, and how many corners it put there: -1 if
+    Returns where the part's fraction of the room starts, and how many corners it put there: -1 if
     there was no room for them.
     """
     num_hidden, total = len(net.biases) - 1, len(shift)

@@ -1,4 +1,4 @@
-"""Pieces of the zero set: in each region a convex polygon (in 2D a segment), from its signs alone.
+"""Cells of the zero set: in each region a convex polygon (in 2D a segment), from its signs alone.
 
 With the signs fixed the network is affine, so f = 0 is a plane and every other neuron is a line in
 it. The lines nearest to a point of the polygon are enough to bound it: a polygon all of whose
@@ -29,7 +29,7 @@ from shapeopt.complex.differentiate import inverse_of
 from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS, ROUNDING_ULPS
-from shapeopt.extraction.tracing.zero_cells import Outlines, Pieces
+from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
 
 NEAREST_LINES = 16
@@ -102,7 +102,7 @@ class _NearLines:
     reach: Float[Tensor, "n"]
 
 
-class PieceSolver:
+class ZeroCellSolver:
     """Finds pieces from sign patterns, and vertices from their zeros; in plain torch.
 
     Args:
@@ -214,7 +214,7 @@ class PieceSolver:
         signs[rows, self._word[neurons]] ^= self._bit[neurons]
         return signs
 
-    def piece_keys(self, signs: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
+    def cell_keys(self, signs: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
         """Cell keys of the pieces in the regions with the given signs."""
         output = torch.full((len(signs), 1), self.constraints.output, device=signs.device)
         return self.keys.of_cells(signs, output, self.constraints)
@@ -243,7 +243,7 @@ class PieceSolver:
         return zeros.to(dtype)
 
     @torch.no_grad()
-    def solve(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n d"]) -> Pieces:
+    def solve(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n d"]) -> ZeroCells:
         """The pieces in the regions with the given signs, each from a point of it or its border.
 
         Raises:
@@ -252,9 +252,9 @@ class PieceSolver:
         find = self._polygons if self.box.dimension == 3 else self._segments
         blocks = zip(signs.split(BLOCK), base.split(BLOCK), strict=True)
         parts = [self._pieces(block, find(block, points)) for block, points in blocks]
-        return parts[0] if len(parts) == 1 else Pieces.concatenate(parts)
+        return parts[0] if len(parts) == 1 else ZeroCells.concatenate(parts)
 
-    def _pieces(self, signs: Int32[Tensor, "n words"], outlines: Outlines) -> Pieces:
+    def _pieces(self, signs: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
         counts, facets, corners = outlines
         if bool((counts == 0).any()):
             raise ExtractionError(
@@ -265,7 +265,7 @@ class PieceSolver:
         offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
         pieces = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
         is_plus = (signs[pieces, self._word[facets]] & self._bit[facets]) != 0
-        return Pieces(self.piece_keys(signs), signs, offsets, facets, is_plus, corners)
+        return ZeroCells(self.cell_keys(signs), signs, offsets, facets, is_plus, corners)
 
     def _polygons(self, signs: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]) -> Outlines:
         """The polygons in the regions with the given signs, each from a point of it."""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
+from shapeopt.errors import EmptySurfaceError
 from shapeopt.networks.affine import AffineLayer
 
 RESOLUTION = 32
@@ -45,6 +46,42 @@ class Samples:
     points: Float[Tensor, "n d"]
     values: Float[Tensor, "n"]
     scale: Float[Tensor, "hidden"]
+
+
+def find_seeds(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    seeds: Float[Tensor, "n d"] | int,
+    *,
+    may_be_empty: bool = False,
+) -> Float[Tensor, "n d"]:
+    """Points of the zero set, from given points near it or from a grid of samples.
+
+    Args:
+        layers: without graph, in float64.
+        box: the domain, in float64.
+        seeds: the points, on any device and in any dtype, or the grid's cells along a side.
+        may_be_empty: whether to return no points where there are none, instead of an error.
+
+    Raises:
+        EmptySurfaceError: if there are none.
+    """
+    if isinstance(seeds, int):
+        samples = sample_grid(layers, box, seeds)
+        points = grid_seeds(layers, samples, seeds)
+        searched = f"on a grid of {seeds} cells along each side of it"
+    else:
+        samples = sample_grid(layers, box, SCALE_RESOLUTION)
+        points = projected_seeds(layers, box, seeds.detach().to(box.lower))
+        searched = f"from the {len(seeds)} given seeds, and at points of a grid over it"
+    if len(points) or may_be_empty:
+        return points
+    low, high = float(samples.values.min()), float(samples.values.max())
+    raise EmptySurfaceError(
+        f"no zero of the network was found in the box {box.lower.tolist()} to "
+        f"{box.upper.tolist()}; {searched} f ranges from {low:.4g} to {high:.4g}. Try a larger "
+        "box (bounds=), a finer grid (seeds=), or method='subdivide', which misses nothing"
+    )
 
 
 @torch.no_grad()

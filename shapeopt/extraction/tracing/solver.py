@@ -6,17 +6,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.extraction.tracing.plain import PieceSolver
+from shapeopt.extraction.extractor import Backend, is_compiled
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.networks.affine import AffineLayer
 
 
-def piece_solver(
-    layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"]
-) -> "PieceSolver":
-    """The solver for the box's dimension and device; arguments as for :class:`PieceSolver`."""
-    if box.lower.device.type == "cpu" and box.dimension == 3:
-        # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.extraction.tracing.compiled import CpuPieceSolver
+def zero_cell_solver(
+    layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"], backend: Backend
+) -> ZeroCellSolver:
+    """The solver for the box's dimension and device; arguments as for :class:`ZeroCellSolver`."""
+    if not is_compiled(backend, box.lower.device, exists=box.dimension == 3):
+        return ZeroCellSolver(layers, box, scale)
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.extraction.tracing.compiled import CompiledZeroCellSolver
 
-        return CpuPieceSolver(layers, box, scale)
-    return PieceSolver(layers, box, scale)
+    return CompiledZeroCellSolver(layers, box, scale)

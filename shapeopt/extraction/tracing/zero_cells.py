@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ZeroCells:
     """Polygons (in 2D: segments), one per region that the zero set meets.
 
     Attributes:
@@ -34,10 +34,10 @@ class Pieces:
         return len(self.keys)
 
     @staticmethod
-    def concatenate(parts: "Sequence[Pieces]") -> "Pieces":
+    def concatenate(parts: "Sequence[ZeroCells]") -> "ZeroCells":
         """All pieces of the parts."""
         sizes = torch.cat([part.offsets.diff() for part in parts])
-        return Pieces(
+        return ZeroCells(
             torch.cat([part.keys for part in parts]),
             torch.cat([part.signs for part in parts]),
             torch.nn.functional.pad(sizes.cumsum(0), (1, 0)),
@@ -46,13 +46,13 @@ class Pieces:
             torch.cat([part.corners for part in parts]),
         )
 
-    def select(self, chosen: Int64[Tensor, "c"], corners: Float[Tensor, "m d"]) -> "Pieces":
+    def select(self, chosen: Int64[Tensor, "c"], corners: Float[Tensor, "m d"]) -> "ZeroCells":
         """The chosen pieces only, with their part of the given new corners."""
         sizes = self.offsets.diff()[chosen]
         offsets = torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
         shift = (self.offsets[chosen] - offsets[:-1]).repeat_interleave(sizes)
         facets = torch.arange(len(shift), device=shift.device) + shift
-        return Pieces(
+        return ZeroCells(
             self.keys[chosen],
             self.signs[chosen],
             offsets,
@@ -67,7 +67,7 @@ class Pieces:
         return running.diff(dim=0, prepend=torch.zeros_like(running[:1]))
 
     @cached_property
-    def facet_pieces(self) -> Int64[Tensor, "m"]:
+    def facet_cells(self) -> Int64[Tensor, "m"]:
         """The piece each facet belongs to."""
         pieces = torch.arange(len(self), device=self.keys.device)
         return pieces.repeat_interleave(self.offsets.diff())

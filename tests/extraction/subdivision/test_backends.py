@@ -8,26 +8,22 @@ import torch
 from torch import nn
 
 from shapeopt.complex.skeleton import Skeleton
-from shapeopt.extraction.extract import constant, prepare
-from shapeopt.extraction.subdivision.compiled import CpuSubdivision
-from shapeopt.extraction.subdivision.plain import TorchSubdivision
-from shapeopt.extraction.subdivision.subdivide import run_subdivision
+from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.subdivision import subdivide
+from shapeopt.networks.affine import without_graph
 from tests.sample_networks import octahedron, random_mlp
 
 
 def both(network: nn.Module, bounds=(-2, 2), dtype=torch.float64) -> tuple[Skeleton, Skeleton]:
     layers, box = prepare(network, bounds, dtype)
-    layers = constant(layers)
-    return (
-        run_subdivision(TorchSubdivision, layers, box),
-        run_subdivision(CpuSubdivision, layers, box),
-    )
+    layers = without_graph(layers)
+    return subdivide(layers, box, backend="plain"), subdivide(layers, box, backend="compiled")
 
 
 def sorted_cells(skeleton: Skeleton) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Keys of the vertices, edges with the keys of their ends, and positions, in one order."""
     keys = skeleton.keys.of_cells(
-        skeleton.vertex_signs, skeleton.vertex_zeros, skeleton.constraints
+        skeleton.vertex_plus_bits, skeleton.vertex_zeros, skeleton.constraints
     )
     keys, order = keys.sort()
     ends = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))[
@@ -52,7 +48,7 @@ def assert_equal(one: Skeleton, other: Skeleton) -> None:
 def edge_keys_from_signs(skeleton: Skeleton) -> torch.Tensor:
     every = torch.arange(len(skeleton.edges))
     return skeleton.keys.of_cells(
-        skeleton.edge_signs(every), skeleton.edge_zeros, skeleton.constraints
+        skeleton.edge_plus_bits(every), skeleton.edge_zeros, skeleton.constraints
     )
 
 
@@ -130,12 +126,12 @@ def test_import_does_not_load_the_compiler():
 
 def test_the_result_does_not_hold_the_memory_reserved_for_it():
     _, skeleton = both(random_mlp(3, 32, 32, 1, seed=3), bounds=(-3, 3))
-    for part in (skeleton.vertices, skeleton.edges, skeleton.edge_keys, skeleton.vertex_signs):
+    for part in (skeleton.vertices, skeleton.edges, skeleton.edge_keys, skeleton.vertex_plus_bits):
         assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
 
 
 @pytest.mark.slow
 def test_the_large_reference_complex(reference_network):
     layers, box = prepare(reference_network("bunny_8x32"), (-0.5, 0.5), torch.float64)
-    skeleton = run_subdivision(CpuSubdivision, constant(layers), box)
+    skeleton = subdivide(without_graph(layers), box, backend="compiled")
     assert (len(skeleton.vertices), len(skeleton.edges)) == (9_967_606, 29_866_998)

@@ -7,31 +7,17 @@ import torch
 
 from shapeopt import EmptySurfaceError, extract_surface
 from shapeopt.complex.signs import with_plus
-from shapeopt.extraction.extract import constant, prepare
+from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.subdivision import bounds as pruning
+from shapeopt.extraction.subdivision import subdivide
 from shapeopt.extraction.subdivision.assemble import zero_set
-from shapeopt.extraction.subdivision.compiled import CpuSubdivision
-from shapeopt.extraction.subdivision.plain import TorchSubdivision
+from shapeopt.extraction.subdivision.bounds import Pruning
+from shapeopt.extraction.subdivision.regions import find_regions
 from shapeopt.extraction.subdivision.regions_compiled import find_regions as hashed_regions
-from shapeopt.extraction.subdivision.subdivide import run_subdivision
+from shapeopt.networks.affine import without_graph
 from tests.sample_networks import octahedron, random_mlp
 
-
-@pytest.fixture
-def always_prune(monkeypatch):
-    """Prunes small complexes too, and counts the edges given and kept."""
-    monkeypatch.setattr(pruning, "MIN_VERTICES", 0)
-    monkeypatch.setattr(pruning, "MIN_LAYERS", 1)
-    original, counts = pruning.edges_near_zero_set, [0, 0]
-
-    def counting(*arguments):
-        near = original(*arguments)
-        counts[0] += len(near)
-        counts[1] += int(near.sum())
-        return near
-
-    monkeypatch.setattr(pruning, "edges_near_zero_set", counting)
-    return counts
+ALWAYS = Pruning(min_vertices=0, min_layers=1)
 
 
 def balanced(network):
@@ -42,18 +28,21 @@ def balanced(network):
     return network
 
 
-def assert_same_surface(network, bounds, subdivision, dtype=torch.float64):
+def assert_same_surface(network, bounds, backend, dtype=torch.float64) -> tuple[int, int]:
+    """Compares both ways to the surface; returns the edges of the whole and the pruned skeleton."""
     layers, box = prepare(network, bounds, dtype)
-    layers = constant(layers)
-    whole, pruned = (
-        zero_set(layers, box, run_subdivision(subdivision, layers, box, only), cap=False)
+    layers = without_graph(layers)
+    skeletons = [
+        subdivide(layers, box, surface_only=only, backend=backend, pruning=ALWAYS)
         for only in (False, True)
-    )
+    ]
+    whole, pruned = (zero_set(layers, box, skeleton, cap=False) for skeleton in skeletons)
     assert torch.equal(
         whole.signs.vertex_keys.sort().values, pruned.signs.vertex_keys.sort().values
     )
     assert edges_by_key(whole).tolist() == edges_by_key(pruned).tolist()
     assert polygons_by_key(whole) == polygons_by_key(pruned)
+    return len(skeletons[0].edges), len(skeletons[1].edges)
 
 
 def edges_by_key(surface):
@@ -68,31 +57,30 @@ def polygons_by_key(surface):
     )
 
 
-@pytest.mark.parametrize("subdivision", [TorchSubdivision, CpuSubdivision])
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
 @pytest.mark.parametrize("sizes", [(2, 12, 12, 8, 1), (3, 8, 8, 8, 1), (3, 33, 4, 1)])
-def test_random_surfaces_lose_nothing(always_prune, sizes, subdivision):
+def test_random_surfaces_lose_nothing(sizes, backend):
     for seed in range(3):
-        assert_same_surface(balanced(random_mlp(*sizes, seed=seed)), (-2, 2), subdivision)
+        assert_same_surface(balanced(random_mlp(*sizes, seed=seed)), (-2, 2), backend)
 
 
-@pytest.mark.parametrize("subdivision", [TorchSubdivision, CpuSubdivision])
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
 @pytest.mark.parametrize("name", ["bunny2d_4x32", "bunny_3x16"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_reference_surfaces_lose_nothing(reference_network, always_prune, name, subdivision, dtype):
-    assert_same_surface(reference_network(name), (-0.5, 0.5), subdivision, dtype)
-    given, kept = always_prune
-    assert kept < 0.8 * given
+def test_reference_surfaces_lose_nothing(reference_network, name, backend, dtype):
+    whole, pruned = assert_same_surface(reference_network(name), (-0.5, 0.5), backend, dtype)
+    assert pruned < 0.8 * whole
 
 
-def test_degenerate_surface_loses_nothing(always_prune):
-    assert_same_surface(octahedron(), (-0.5, 0.5), CpuSubdivision)
+def test_degenerate_surface_loses_nothing():
+    assert_same_surface(octahedron(), (-0.5, 0.5), "compiled")
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("sizes", [(1, 5, 5, 1), (2, 9, 7, 5, 1), (3, 9, 7, 5, 1)])
 def test_bounds_hold_at_sampled_points(sizes, seed):
     network = balanced(random_mlp(*sizes, seed=seed)).double()
-    layers = constant(prepare(network, (-2, 2), torch.float64)[0])
+    layers = without_graph(prepare(network, (-2, 2), torch.float64)[0])
     centre = torch.rand(50, sizes[0], dtype=torch.float64) * 4 - 2
     half = torch.rand(50, sizes[0], dtype=torch.float64) * 0.2
     inside = centre + half * (torch.rand(500, 50, sizes[0], dtype=torch.float64) * 2 - 1)
@@ -117,7 +105,7 @@ def test_bounds_hold_at_sampled_points(sizes, seed):
 @pytest.mark.parametrize("sizes", [(1, 9, 9, 1), (2, 16, 16, 1), (3, 12, 8, 1), (4, 6, 5, 1)])
 def test_regions_found_by_hashing_are_those_found_by_sorting(sizes):
     layers, box = prepare(balanced(random_mlp(*sizes)), (-2, 2), torch.float64)
-    skeleton = run_subdivision(CpuSubdivision, constant(layers)[:-1], box)
+    skeleton = subdivide(without_graph(layers)[:-1], box)
     dropped = torch.rand(len(skeleton.edges)) < 0.1  # as if earlier pruning had left some out
     skeleton = replace(
         skeleton,
@@ -125,7 +113,7 @@ def test_regions_found_by_hashing_are_those_found_by_sorting(sizes):
         edge_zeros=skeleton.edge_zeros[~dropped],
         edge_keys=skeleton.edge_keys[~dropped],
     )
-    plain, compiled = pruning.find_regions(skeleton), hashed_regions(skeleton)
+    plain, compiled = find_regions(skeleton), hashed_regions(skeleton)
     assert 1 < len(plain.vertex) == len(compiled.vertex)
     # The same regions by another numbering.
     known = plain.around >= 0
@@ -142,16 +130,18 @@ def test_regions_found_by_hashing_are_those_found_by_sorting(sizes):
 
 
 def signs_of(regions, skeleton):
-    signs = skeleton.vertex_signs[regions.vertex]
+    signs = skeleton.vertex_plus_bits[regions.vertex]
     for neuron in regions.plus.unbind(1):
         signs = with_plus(signs, neuron, skeleton.constraints)
     return signs
 
 
-def test_a_network_without_zeros_is_reported_with_its_range(always_prune):
-    network = octahedron(radius=-1.0)
+def test_a_network_without_zeros_is_reported_with_its_range():
+    layers, box = prepare(octahedron(radius=-1.0), (-0.5, 0.5), None)
+    layers = without_graph(layers)
+    skeleton = subdivide(layers, box, surface_only=True, pruning=ALWAYS)
     with pytest.raises(EmptySurfaceError, match="outside"):
-        extract_surface(network)
+        zero_set(layers, box, skeleton, cap=False)
 
 
 @pytest.mark.slow

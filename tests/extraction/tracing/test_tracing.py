@@ -10,13 +10,12 @@ from torch import nn
 
 import shapeopt
 from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralSurface
-from shapeopt.extraction.extract import prepare_surface
+from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing import trace as tracing
-from shapeopt.extraction.tracing import warm_start
-from shapeopt.extraction.tracing.compiled import CpuPieceSolver
-from shapeopt.extraction.tracing.plain import PieceSolver
+from shapeopt.extraction.tracing.assemble import assemble
+from shapeopt.extraction.tracing.compiled import CompiledZeroCellSolver
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import grid_seeds, sample_grid
-from shapeopt.extraction.tracing.warm_start import SurfaceTracer
 from tests.sample_networks import octahedron, random_mlp
 
 
@@ -70,7 +69,7 @@ def assert_same(traced: PolyhedralSurface, subdivided: PolyhedralSurface, tolera
     for found, expected in zip(cells(traced), cells(subdivided), strict=True):
         assert found == expected
     one, two = traced.signs.vertex_keys.argsort(), subdivided.signs.vertex_keys.argsort()
-    for field in ("vertex_zeros", "vertex_signs"):
+    for field in ("vertex_zeros", "vertex_plus_bits"):
         mine, theirs = getattr(traced.signs, field)[one], getattr(subdivided.signs, field)[two]
         assert torch.equal(mine.sort(dim=1).values, theirs.sort(dim=1).values)
     moved = (traced.vertices[one] - subdivided.vertices[two]).abs().max()
@@ -108,21 +107,20 @@ def test_random_networks(sizes, seed):
         assert_same(shapeopt.extract_surface(network, method="trace"), expected)
 
 
-@pytest.fixture
-def plain_torch(monkeypatch):
-    """Traces without compiled code, as on a GPU."""
-    for module in (tracing, warm_start):
-        monkeypatch.setattr(module, "piece_solver", PieceSolver)
+def tracer_of(network: nn.Module, **settings):
+    """Gives the surface of the network, warm from the second call on."""
+    extractor = shapeopt.Tracing(**settings)
+    return lambda: shapeopt.extract_surface(network, extractor=extractor)
 
 
-@pytest.mark.usefixtures("plain_torch")
 def test_in_plain_torch():
     network = trained_mlp(3, 16, 16, 1, seed=0)
-    tracer = SurfaceTracer(network)
+    tracer = tracer_of(network, backend="plain")
     with torch.no_grad():
         for _ in range(4):
             expected = shapeopt.extract_surface(network, dtype=torch.float64)
-            assert_same(shapeopt.extract_surface(network, method="trace"), expected, 1e-5)
+            cold = shapeopt.extract_surface(network, method="trace", backend="plain")
+            assert_same(cold, expected, 1e-5)
             assert_same(tracer(), expected, 1e-5)
             for parameter in network.parameters():
                 parameter += 1e-4 * torch.randn_like(parameter)
@@ -234,9 +232,9 @@ def test_coinciding_folds_are_kept_apart_as_in_subdivision(degrade):
 
 def solvers(network):
     """The plain and the compiled solver for a network."""
-    constant, domain = tracing.in_double(*prepare_surface(network, (-0.5, 0.5), None))
+    constant, domain = tracing.in_double(*prepare(network, (-0.5, 0.5), None))
     scale = sample_grid(constant, domain, 8).scale
-    return PieceSolver(constant, domain, scale), CpuPieceSolver(constant, domain, scale)
+    return ZeroCellSolver(constant, domain, scale), CompiledZeroCellSolver(constant, domain, scale)
 
 
 SIZES = [(3, 5, 1), (3, 16, 16, 1), (3, 40, 33, 7, 1)]
@@ -249,7 +247,7 @@ def test_the_compiled_pieces_are_those_of_torch(sizes):
     middles = torch.segment_reduce(
         mesh.vertices[mesh.face_vertices], "mean", lengths=mesh.face_offsets.diff()
     )
-    one, other = (solver.solve(mesh.signs.face_signs, middles) for solver in solvers(network))
+    one, other = (solver.solve(mesh.signs.face_plus_bits, middles) for solver in solvers(network))
     for name in ("keys", "signs", "offsets", "facets", "is_plus"):
         assert torch.equal(getattr(one, name), getattr(other, name))
     assert torch.allclose(one.corners, other.corners, rtol=0, atol=1e-9)
@@ -260,7 +258,7 @@ def test_the_compiled_pieces_are_those_of_torch(sizes):
 def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
     network = centred_mlp(*sizes, seed=0)
     mesh = shapeopt.extract_surface(network, dtype=torch.float64).detach()
-    given = mesh.vertices, mesh.signs.vertex_zeros.long(), mesh.signs.vertex_signs
+    given = mesh.vertices, mesh.signs.vertex_zeros.long(), mesh.signs.vertex_plus_bits
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -276,21 +274,21 @@ def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
 
 
 def test_lost_polygons_are_an_error_and_not_a_hole():
-    layers, box = prepare_surface(centred_mlp(3, 10, 1, seed=0), (-0.5, 0.5), None)
+    layers, box = prepare(centred_mlp(3, 10, 1, seed=0), (-0.5, 0.5), None)
     constant, domain = tracing.in_double(layers, box)
     samples = sample_grid(constant, domain, 8)
-    solver = PieceSolver(constant, domain, samples.scale)
+    solver = ZeroCellSolver(constant, domain, samples.scale)
     seeds = grid_seeds(constant, samples, 8)
-    pieces = tracing.follow(solver, tracing.pieces_at(solver, seeds))
-    tracing.mesh_of(solver, pieces)
+    pieces = tracing.follow(solver, tracing.cells_at(solver, seeds))
+    assemble(solver, pieces)
     some = pieces.select(torch.arange(1, len(pieces)), pieces.corners)
     with pytest.raises(ExtractionError, match="disagree"):
-        tracing.mesh_of(solver, some)
+        assemble(solver, some)
 
 
 def test_messages():
     network = centred_mlp(3, 6, 1, seed=0)
-    with pytest.raises(InputError, match="cap=True"):
+    with pytest.raises(InputError, match="cap"):
         shapeopt.extract_surface(network, method="trace", cap=True)
     with torch.no_grad():
         network[-1].bias += 100
@@ -304,7 +302,7 @@ def test_warm_start_equals_subdivision_in_every_step(dimension, rate):
     network = shapeopt.sdf_network(12, 2, dimension)
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     generator = torch.Generator().manual_seed(0)
-    tracer = SurfaceTracer(network, search_every=1000)
+    tracer = tracer_of(network, search_every=1000)
     changed, before = 0, []
     for _ in range(40):
         fit_step(network, optimiser, torch.zeros(1, dimension), generator, radius=0.3)
@@ -320,7 +318,7 @@ def test_warm_start_equals_subdivision_in_every_step(dimension, rate):
 def test_warm_start_survives_a_jump_and_finds_new_components():
     network = trained_mlp(3, 12, 12, 1, seed=1, steps=100)
     other = trained_mlp(3, 12, 12, 1, seed=2, steps=100)
-    tracer = SurfaceTracer(network, search_every=1)
+    tracer = tracer_of(network, search_every=1)
     with torch.no_grad():
         tracer()
         network.load_state_dict(other.state_dict())
@@ -331,7 +329,7 @@ def test_warm_start_survives_a_jump_and_finds_new_components():
 
 def test_warm_start_keeps_a_part_that_the_search_cannot_see():
     network = octahedron(0.3)
-    tracer = SurfaceTracer(network, seeds=3, search_every=0)
+    tracer = tracer_of(network, seeds=3, search_every=0)
     with torch.no_grad():
         network[0].weight += 0.1 * torch.rand(6, 3)  # no more coinciding folds
         tracer()
@@ -343,7 +341,7 @@ def test_warm_start_keeps_a_part_that_the_search_cannot_see():
 
 def test_warm_start_has_the_gradient_of_a_cold_start():
     network = trained_mlp(3, 10, 10, 1, seed=4).double()
-    tracer = SurfaceTracer(network)
+    tracer = tracer_of(network)
     with torch.no_grad():
         tracer()
         network[0].bias += 1e-4
@@ -380,10 +378,10 @@ def test_tracing_ends_on_networks_far_from_general_position(seed):
 
 
 def test_waves_that_come_round_are_an_error(monkeypatch):
-    monkeypatch.setattr(tracing, "WAVES_TO_CHECK", 3)
+    monkeypatch.setattr(tracing, "FRONTS_TO_CHECK", 3)
     solver, _ = solvers(centred_mlp(3, 10, 10, 1, seed=0))
     samples = sample_grid(solver.layers, solver.box, 8)
-    found = tracing.pieces_at(solver, grid_seeds(solver.layers, samples, 8)[:1])
+    found = tracing.cells_at(solver, grid_seeds(solver.layers, samples, 8)[:1])
     inner = torch.nonzero(found.facets < solver.constraints.output)[:1, 0]
     behind = solver.flipped(found.signs, found.facets[inner])
     pair = solver.solve(behind, found.facet_middles()[inner])
@@ -401,5 +399,7 @@ def test_vertices_that_are_no_numbers_do_not_hold():
     signs = shapeopt.extract_surface(network).signs
     nowhere = torch.full((len(signs.vertex_zeros), 3), torch.nan, dtype=torch.float64)
     for solver in solvers(network):
-        _, holds, _ = solver.solve_vertices(nowhere, signs.vertex_zeros.long(), signs.vertex_signs)
+        _, holds, _ = solver.solve_vertices(
+            nowhere, signs.vertex_zeros.long(), signs.vertex_plus_bits
+        )
         assert not holds.any()

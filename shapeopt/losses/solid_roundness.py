@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
-class Compactness(GeometryLoss):
+class SolidRoundness(GeometryLoss):
     """``A^3 / (36 pi V^2) - 1``, no unit: 0 for a ball and for nothing else.
 
     A is the area and V the enclosed volume; the isoperimetric quotient of Polya and Szego,
@@ -19,5 +19,5 @@ class Compactness(GeometryLoss):
     count. Needs a closed surface: an InputError says so otherwise.
     """
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         return surface.area() ** 3 / (36 * math.pi * surface.volume().square()) - 1

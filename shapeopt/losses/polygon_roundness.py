@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 
 @dataclass(frozen=True)
-class Roundness(GeometryLoss):
+class PolygonRoundness(GeometryLoss):
     """``mean (1 - 4 pi a / p^2)`` over the polygons of area a and perimeter p; no unit.
 
     The isoperimetric quotient 4 pi a / p^2 of a polygon is 1 for a disc, pi/4 for a square, 0.6
@@ -32,9 +32,11 @@ class Roundness(GeometryLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reduction not in ("mean", "area"):
-            raise InputError(f"Roundness: reduction is {self.reduction!r}; use 'mean' or 'area'")
+            raise InputError(
+                f"PolygonRoundness: reduction is {self.reduction!r}; use 'mean' or 'area'"
+            )
 
-    def __call__(self, surface: PolyhedralSurface) -> Float[Tensor, ""]:
+    def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         areas = surface.face_areas()
         squared = perimeters(surface).square()
         positive = squared > 0
@@ -45,7 +47,7 @@ class Roundness(GeometryLoss):
         return (areas * slivers).sum() / areas.sum()
 
 
-def perimeters(surface: PolyhedralSurface) -> Float[Tensor, "f"]:
+def perimeters(surface: PolygonMesh) -> Float[Tensor, "f"]:
     """Sum of each polygon's edge lengths."""
     edge, side = torch.nonzero(surface.edge_faces >= 0, as_tuple=True)
     lengths = surface.edge_lengths()

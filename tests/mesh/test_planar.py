@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shapeopt.simplify.planar import is_simple, plane_axes, signed_area, triangulate
+from shapeopt.mesh.planar import is_simple, plane_axes, signed_area, triangulate
 
 SQUARE = [(0, 0), (1, 0), (1, 1), (0, 1)]
 NOTCHED = [(0, 0), (2, 0), (2, 2), (1, 0.5), (0, 2)]

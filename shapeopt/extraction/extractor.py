@@ -1,0 +1,56 @@
+"""What an extractor is, and the choice between an algorithm's two implementations."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from shapeopt.complex.box import Box
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.errors import InputError
+from shapeopt.networks.affine import AffineLayer
+
+Backend = Literal["auto", "plain", "compiled"]
+"""``"plain"`` is torch, on any device; ``"compiled"`` is numba, on the CPU; ``"auto"`` is the
+compiled one where it runs."""
+
+
+class Extractor(ABC):
+    """An algorithm with its settings, for :func:`shapeopt.extract_surface`."""
+
+    @abstractmethod
+    def surface_of(
+        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
+    ) -> PolyhedralSurface:
+        """The zero set of the layers in the box.
+
+        Args:
+            network: that the layers are read from; an extractor may keep what it learnt of it.
+            layers: of one output, with graph, in the dtype and on the device to compute with.
+            box: the domain, in 2 or 3 dimensions.
+        """
+
+
+def check_backend(backend: Backend) -> None:
+    """Raises InputError for a name that is none."""
+    if backend not in ("auto", "plain", "compiled"):
+        raise InputError(f"backend is {backend!r}; it can be 'auto', 'plain' or 'compiled'")
+
+
+def is_compiled(backend: Backend, device: torch.device, *, exists: bool = True) -> bool:
+    """Whether the compiled implementation is to run.
+
+    Args:
+        backend: as wished.
+        device: to run on.
+        exists: whether there is a compiled implementation for this dimension.
+
+    Raises:
+        InputError: if the compiled one is wished for where there is none.
+    """
+    if backend == "compiled" and not (exists and device.type == "cpu"):
+        where = f"for {device.type}" if device.type != "cpu" else "for this dimension"
+        raise InputError(f"backend='compiled' does not exist {where}; leave it at 'auto'")
+    return backend != "plain" and exists and device.type == "cpu"

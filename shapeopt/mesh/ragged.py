@@ -1,0 +1,26 @@
+"""Lists of different lengths in one array: list i is ``values[offsets[i]:offsets[i + 1]]``."""
+
+import torch
+from jaxtyping import Int, Int64
+from torch import Tensor
+
+
+def offsets_of(sizes: Int[Tensor, "n"]) -> Int64[Tensor, "n_plus_1"]:
+    """Where each list starts, and where the last one ends."""
+    return torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
+
+
+def owners_of(offsets: Int64[Tensor, "n_plus_1"]) -> Int64[Tensor, "m"]:
+    """The list that each value belongs to."""
+    lists = torch.arange(len(offsets) - 1, device=offsets.device)
+    return lists.repeat_interleave(offsets.diff())
+
+
+def positions_of(
+    offsets: Int64[Tensor, "n_plus_1"], chosen: Int64[Tensor, "c"]
+) -> tuple[Int64[Tensor, "c_plus_1"], Int64[Tensor, "k"]]:
+    """Offsets of the chosen lists by themselves, and the places of their values."""
+    sizes = offsets.diff()[chosen]
+    kept = offsets_of(sizes)
+    shift = (offsets[chosen] - kept[:-1]).repeat_interleave(sizes)
+    return kept, torch.arange(len(shift), device=shift.device) + shift
