@@ -10,6 +10,7 @@ from shapeopt.complex.differentiate import carries_gradient, differentiable_vert
 from shapeopt.complex.polyhedral_complex import PolyhedralComplex
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extractor import Backend, Extractor
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.extractor import Subdivision
@@ -44,19 +45,17 @@ def extract_complex(
     :class:`shapeopt.ExtractionError` if it needs more memory than allowed.
     """
     layers, box = prepare(network, bounds, dtype)
+    unit = condition(layers, box)
+    constant = [AffineLayer(*(part.to(box.lower.dtype) for part in x)) for x in unit.layers]
+    domain = Box(unit.box.lower.to(box.lower.dtype), unit.box.upper.to(box.lower.dtype))
     skeleton = subdivide(
-        without_graph(layers), box, max_bytes=max_bytes, progress=progress, backend=backend
+        without_graph(constant), domain, max_bytes=max_bytes, progress=progress, backend=backend
     )
     vertices = skeleton.vertices
     if carries_gradient(layers):
-        vertices = differentiable_vertices(
-            layers,
-            box,
-            skeleton.constraints,
-            vertices,
-            skeleton.vertex_zeros,
-            skeleton.vertex_plus_bits,
-        )
+        cells = skeleton.constraints, vertices, skeleton.vertex_zeros
+        vertices = differentiable_vertices(constant, domain, *cells, skeleton.vertex_plus_bits)
+    vertices = unit.undo_points(vertices, skeleton.vertex_zeros, skeleton.constraints.num_neurons)
     return PolyhedralComplex(vertices, skeleton, layers)
 
 
@@ -78,7 +77,8 @@ def extract_surface(
             nothing, or :class:`shapeopt.Tracing`, which is many times faster on large networks,
             and faster still when it is given again for the same network.
         method: short for an extractor: ``"subdivide"`` (if neither is given) or ``"trace"``.
-        dtype: to compute with, ``torch.float32`` or ``torch.float64``; the network's if None.
+        dtype: of the result, ``torch.float32`` or ``torch.float64``; the network's if None.
+            Signs are decided in float64 whatever it is.
         options: settings of the extractor that ``method`` names, such as ``cap=True`` or
             ``seeds=64``.
 
@@ -103,7 +103,8 @@ def extract_surface(
         )
     if len(layers[-1].bias) != 1:
         raise InputError(f"the network has {len(layers[-1].bias)} outputs; a surface needs one")
-    return extractor.surface_of(network, layers, box)
+    unit = condition(layers, box)
+    return unit.undo(extractor.surface_of(network, unit.layers, unit.box))
 
 
 def prepare(

@@ -1,0 +1,183 @@
+"""A network and its box at the origin and at unit size, and the way back.
+
+The zero set of f moves with its box, and does not depend on a positive factor of f or, since
+relu(a z) = a relu(z), of a neuron. So before anything else the box is moved to the origin if it is
+far from it, and box and neurons are brought to size 1. Rounding is then relative to the shape, and
+nothing overflows. All factors are powers of two: an ordinary network comes out bit for bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from shapeopt.complex.box import Box
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.networks.affine import AffineLayer
+
+FAR = 4.0
+"""A box is moved if its middle is further from the origin than this many times its half side."""
+
+ORDINARY = 64
+"""Weights whose sizes, multiplied over all layers, stay within 2 to this power are left alone."""
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """A network and its box where rounding does least harm.
+
+    A point u there is at ``origin + size * u`` in the box that was given, and f there is
+    ``output_size`` times what it is here.
+
+    Attributes:
+        layers: in float64, with the graph of those given.
+        box: in float64.
+        given: the box that was given.
+        origin: float64.
+        size: a power of two.
+        output_size: a power of two for each output.
+    """
+
+    layers: list[AffineLayer]
+    box: Box
+    given: Box
+    origin: Float[Tensor, "d"]
+    size: float
+    output_size: Float[Tensor, "out"]
+
+    def undo_points(
+        self, points: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int
+    ) -> Float[Tensor, "v d"]:
+        """Vertices back in the box that was given, in its dtype; those on its planes exactly so.
+
+        Args:
+            points: with or without graph.
+            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes.
+        """
+        points = points.double()
+        if self.size != 1 or bool(self.origin.any()):
+            points = self.origin + self.size * points
+            plane = zeros.long() - num_neurons
+            is_plane, axis = plane >= 0, plane.clamp(min=0) // 2
+            bound = torch.where(plane % 2 == 0, self.given.lower[axis], self.given.upper[axis])
+            here = one_hot(axis, points.shape[1]).bool() & is_plane[:, :, None]
+            on_plane = torch.where(here, bound[:, :, None].double(), 0).sum(dim=1)
+            points = torch.where(here.any(dim=1), on_plane, points)
+        return points.to(self.given.lower.dtype)
+
+    def undo(self, surface: PolyhedralSurface) -> PolyhedralSurface:
+        """A surface back in the box that was given, in its dtype."""
+        signs = surface.signs
+        return replace(
+            surface,
+            vertices=self.undo_points(
+                surface.vertices, signs.vertex_zeros, signs.constraints.num_neurons
+            ),
+            face_normals=surface.face_normals.to(self.given.lower.dtype),
+        )
+
+
+def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
+    """The network and its box at the origin and at unit size."""
+    lower, upper = box.lower.double(), box.upper.double()
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    origin = torch.where(middle.abs() > FAR * half, middle, 0)
+    lower, upper = lower - origin, upper - origin
+    exponent = int(torch.frexp(torch.maximum(lower.abs(), upper.abs()).max()).exponent)
+    size = 2.0**exponent
+
+    first = layers[0]
+    weight = first.weight.double()
+    bias = _moved_bias(weight, first.bias.double(), origin)
+    scaled = [AffineLayer(weight * size, bias)]
+    scaled += [AffineLayer(layer.weight.double(), layer.bias.double()) for layer in layers[1:]]
+    scaled, output_size = _at_unit_size(scaled)
+    return Conditioned(scaled, Box(lower / size, upper / size), box, origin, size, output_size)
+
+
+def _moved_bias(
+    weight: Float[Tensor, "w d"], bias: Float[Tensor, "w"], origin: Float[Tensor, "d"]
+) -> Float[Tensor, "w"]:
+    """``bias + weight @ origin``, correctly rounded but for a last bit, with graph.
+
+    The terms may be millions of times the sum: their rounding is kept and added at the end (Ogita,
+    Rump and Oishi, *Accurate sum and dot product*, SIAM J. Sci. Comput. 2005, algorithm 5.3).
+    """
+    if not bool(origin.any()):
+        return bias
+    total, lost = bias.detach(), torch.zeros_like(bias)
+    for column, x in zip(weight.detach().unbind(1), origin, strict=True):
+        product, product_error = _product(column, x)
+        total, sum_error = _sum(total, product)
+        lost = lost + (product_error + sum_error)
+    rough = bias + weight @ origin
+    return rough + (total + lost - rough).detach()
+
+
+def _sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The rounded sum and exactly what rounding took from it (Knuth's two-sum)."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
+
+
+def _product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The rounded product and exactly what rounding took from it (Dekker's two-product)."""
+    product = a * b
+    a_high, b_high = _high_half(a), _high_half(b)
+    a_low, b_low = a - a_high, b - b_high
+    return product, a_low * b_low - (
+        ((product - a_high * b_high) - a_low * b_high) - a_high * b_low
+    )
+
+
+def _high_half(a: Tensor) -> Tensor:
+    """The upper 26 bits of the 53 of a float64 (Veltkamp)."""
+    spread = a * (2.0**27 + 1)
+    return spread - (spread - a)
+
+
+def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[Tensor, "out"]]:
+    """Every neuron times a power of two that brings its largest weight to size 1.
+
+    Returns the layers and how much larger each output was.
+    """
+    exponents = [_row_exponents(layer.weight, layer.bias) for layer in layers]
+    span = sum(int(row.abs().max()) for row in exponents)
+    if span <= ORDINARY:
+        return layers, torch.ones_like(layers[-1].bias.detach())
+    before = torch.zeros_like(exponents[0][:1]).expand(layers[0].weight.shape[1])
+    result = []
+    for weight, bias in layers:
+        _, parts = torch.frexp(weight.detach())
+        parts = torch.where(weight.detach() == 0, torch.iinfo(parts.dtype).min // 2, parts + before)
+        of_bias = torch.frexp(bias.detach()).exponent
+        own = torch.where(bias.detach() == 0, torch.iinfo(parts.dtype).min // 2, of_bias)
+        own = torch.maximum(parts.amax(dim=1), own)
+        own = torch.where(own < -(2**20), 0, own)  # a neuron that is 0
+        result.append(
+            AffineLayer(_times_power(weight, before[None] - own[:, None]), _times_power(bias, -own))
+        )
+        before = own
+    return result, _times_power(torch.ones_like(result[-1].bias.detach()), before)
+
+
+def _row_exponents(weight: Tensor, bias: Tensor) -> Tensor:
+    """The exponent of the largest number of each neuron."""
+    largest = torch.maximum(weight.detach().abs().amax(dim=1), bias.detach().abs())
+    return torch.frexp(largest).exponent
+
+
+def _times_power(numbers: Tensor, exponents: Tensor) -> Tensor:
+    """``numbers * 2^exponents``, exact as long as the result is a normal float64."""
+    half = torch.div(exponents, 2, rounding_mode="floor")
+    return numbers * _power(half) * _power(exponents - half)
+
+
+def _power(exponents: Tensor) -> Float[Tensor, "..."]:
+    """2 to exponents between -1022 and 1023, by its bits: exp2 may be off by one."""
+    clamped = exponents.long().clamp(-1022, 1023)
+    return ((clamped + 1023) << 52).view(torch.float64)
