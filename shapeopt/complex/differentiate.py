@@ -47,7 +47,7 @@ def differentiable_vertices(
     """
     residual = _residuals(layers, box, constraints, vertices, zeros, signs)
     if rows is None:
-        rows = _active_gradients(layers, constraints, zeros, signs)
+        rows = active_gradients(layers, constraints, zeros, signs)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -114,13 +114,13 @@ def _residuals(
 
 
 @torch.no_grad()
-def _active_gradients(
+def active_gradients(
     layers: Sequence[AffineLayer],
     constraints: Constraints,
-    zeros: Int[Tensor, "v d"],
+    zeros: Int[Tensor, "v k"],
     signs: Int32[Tensor, "v words"],
-) -> Float[Tensor, "v d d"]:
-    """Gradients of the active constraints with respect to the position, one per row."""
+) -> Float[Tensor, "v k d"]:
+    """Gradients of constraints that are 0 in some regions, one per row; planes along their axis."""
     zeros = zeros.long()
     d = constraints.dimension
     axes = torch.eye(d, dtype=layers[0].weight.dtype, device=zeros.device)

@@ -28,3 +28,18 @@ class ZeroSet:
     signs: SurfaceSigns
     face_planes: Int64[Tensor, "f"]
     is_oriented: bool
+
+    @property
+    def num_vertices(self) -> int:
+        """Number of vertices."""
+        return len(self.vertices)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges."""
+        return len(self.edges)
+
+    @property
+    def num_faces(self) -> int:
+        """Number of polygons."""
+        return len(self.face_offsets) - 1

@@ -16,7 +16,7 @@ from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.extractor import Subdivision
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tracing.extractor import Tracing
-from shapeopt.networks.affine import AffineLayer, affine_layers, without_graph
+from shapeopt.networks.affine import AffineLayer, affine_layers, check_reading, without_graph
 
 METHODS: dict[str, type[Extractor]] = {"subdivide": Subdivision, "trace": Tracing}
 
@@ -111,13 +111,15 @@ def prepare(
     network: nn.Module, bounds: Bounds, dtype: torch.dtype | None
 ) -> tuple[list[AffineLayer], Box]:
     """Affine layers and domain to work on, with their checks."""
-    layers = affine_layers(network)
-    weight = layers[0].weight
+    read = affine_layers(network)
+    weight = read[0].weight
     dtype = dtype or weight.dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"extraction works in float32 or float64, not {dtype}; pass dtype=")
-    layers = [AffineLayer(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in layers]
-    return layers, Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
+    layers = [AffineLayer(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in read]
+    box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
+    check_reading(network, read, box.lower, box.upper)
+    return layers, box
 
 
 def _extractor(

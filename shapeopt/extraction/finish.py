@@ -1,6 +1,6 @@
 """From the cells of a zero set to the surface: orientation, normals, and the gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,52 +8,67 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.differentiate import (
+    active_gradients,
     affine_gradients,
     carries_gradient,
     differentiable_vertices,
 )
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.mesh.polygons import orient
+from shapeopt.errors import ExtractionError
+from shapeopt.extraction.collapse import without_extent
+from shapeopt.extraction.orientation import oriented
+from shapeopt.mesh.polygons import is_wound_consistently
 from shapeopt.mesh.safe_norm import unit
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.affine import AffineLayer, without_graph
 
 
 def finish(
     layers: Sequence[AffineLayer],
     box: Box,
     found: ZeroSet,
-    rows: Float[Tensor, "v d d"] | None = None,
+    rows_at: Callable[[ZeroSet], Float[Tensor, "v d d"]] | None = None,
 ) -> PolyhedralSurface:
-    """The surface in the dtype and with the graph of the layers.
+    """The surface, with the graph of the layers.
 
     Args:
         layers: of the network; their graph goes on into vertices and normals.
-        box: the domain.
-        found: the cells, in any dtype.
-        rows: gradients of the constraints that are 0 at each vertex, if known.
+        box: the domain, of size 1.
+        found: the cells.
+        rows_at: gives the gradients of the constraints that are 0 at each vertex, if known.
+
+    Raises:
+        ExtractionError: if the cells do not make a surface: if it ends inside the box, or if two
+            polygons run through their common edge in the same direction.
     """
+    constant = without_graph(layers)
+    found = without_extent(found, lambda vertices: _sharpness(constant, found, vertices))
     signs = found.signs
-    vertices = found.vertices.to(box.lower.dtype)
+    vertices = found.vertices
     if carries_gradient(layers):
         where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_plus_bits
-        rows = None if rows is None else rows.to(vertices.dtype)
+        rows = None if rows_at is None else rows_at(found)
         vertices = differentiable_vertices(layers, box, *where, rows)
     gradients = affine_gradients(layers, signs.constraints, signs.face_plus_bits)
     normals = unit(_with_plane_normals(gradients, found.face_planes))
     corners = found.face_vertices
     if not found.is_oriented:
-        corners = orient(
-            vertices.detach(),
-            corners,
-            found.face_offsets,
-            normals.detach(),
-            found.edge_faces,
-            found.edges,
-        )
+        corners = oriented(constant, found, normals.detach())
+    _check(found, corners)
     return PolyhedralSurface(
         vertices, found.edges, found.edge_faces, found.face_offsets, corners, normals, signs
     )
+
+
+@torch.no_grad()
+def _sharpness(
+    layers: Sequence[AffineLayer], found: ZeroSet, vertices: Int64[Tensor, "n"]
+) -> Float[Tensor, "n"]:
+    """How far the equations of vertices are from being dependent: 1 at best, 0 at worst."""
+    signs = found.signs
+    zeros, plus_bits = signs.vertex_zeros[vertices].long(), signs.vertex_plus_bits[vertices]
+    rows = active_gradients(layers, signs.constraints, zeros, plus_bits)
+    return torch.linalg.det(unit(rows.flatten(0, 1)).view_as(rows)).abs()
 
 
 def _with_plane_normals(
@@ -66,3 +81,25 @@ def _with_plane_normals(
     axis = planes.clamp(min=0) // 2
     axes = torch.eye(gradients.shape[1], dtype=gradients.dtype, device=gradients.device)
     return torch.where(planes[:, None] >= 0, side[:, None] * axes[axis], gradients)
+
+
+def _check(found: ZeroSet, corners: Int64[Tensor, "m"]) -> None:
+    """Raises ExtractionError for what is no surface: better no result than a wrong one."""
+    num_neurons = found.signs.constraints.num_neurons
+    if found.vertices.shape[1] == 2:
+        ends = torch.bincount(found.edges.flatten(), minlength=found.num_vertices)
+        at_box = (found.signs.vertex_zeros >= num_neurons).any(dim=1)
+        is_open = ((ends == 1) & ~at_box).any()
+    else:
+        at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
+        is_open = ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
+    if bool(is_open):
+        raise ExtractionError(
+            "the surface ends inside the box, which the zero set of a continuous function cannot "
+            "do: rounding decided a sign in two ways; please report the network"
+        )
+    if not is_wound_consistently(corners, found.face_offsets, found.num_vertices):
+        raise ExtractionError(
+            "two polygons run through their common edge in the same direction: rounding decided "
+            "a sign in two ways; please report the network"
+        )

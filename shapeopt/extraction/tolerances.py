@@ -19,3 +19,13 @@ MARGIN_ULPS = 64
 
 LONGEST_CORRECTION = 1e-6
 """Where taking the shifts away would move a corner further, its lines coincide up to rounding."""
+
+
+SHORTEST_EDGE = 2.0**-34
+"""Edges shorter than this, in units of the box, are contracted: their ends are one point."""
+
+
+CERTAIN_ASPECT = 1e-3
+"""A polygon whose area is at least this part of its longest edge squared is told by its area, if"""
+CERTAIN_LENGTH = 1e-6
+"""that edge is longer than this, in units of the box. What is thinner is told by its region."""

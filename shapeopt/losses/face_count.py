@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.mesh.safe_norm import safe_ratio
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,4 @@ class FaceCount(GeometryLoss):
     def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         is_fold = (surface.edge_faces >= 0).all(dim=1)
         length = surface.edge_lengths()[is_fold].sum()
-        return length.square() / (math.pi * surface.area())
+        return safe_ratio(length.square(), math.pi * surface.area())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.mesh.safe_norm import safe_norm
+from shapeopt.mesh.safe_norm import safe_norm, safe_ratio
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,4 @@ class NormalVariation(GeometryLoss):
         interior = (surface.edge_faces >= 0).all(dim=1)
         one, two = surface.face_normals[surface.edge_faces[interior]].unbind(1)
         lengths = surface.edge_lengths()[interior]
-        return (lengths * safe_norm(one - two)).sum() / surface.area()
+        return safe_ratio((lengths * safe_norm(one - two)).sum(), surface.area())

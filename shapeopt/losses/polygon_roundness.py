@@ -11,6 +11,7 @@ from torch import Tensor
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.mesh.safe_norm import safe_ratio
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PolygonRoundness(GeometryLoss):
         slivers = 1 - 4 * math.pi * quotients
         if self.reduction == "mean":
             return slivers.mean()
-        return (areas * slivers).sum() / areas.sum()
+        return safe_ratio((areas * slivers).sum(), areas.sum())
 
 
 def perimeters(surface: PolygonMesh) -> Float[Tensor, "f"]:

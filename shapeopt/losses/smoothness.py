@@ -8,6 +8,7 @@ from torch import Tensor
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.mesh.safe_norm import safe_ratio
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Smoothness(GeometryLoss):
     """``sum l theta^power / sum l``: mean dihedral angle, weighted by edge length.
 
     l is the length of an interior edge and theta the angle between the normals of its two
-    polygons (0 is flat), in radians^power. With power 2 this is the discrete bending energy of
+    polygons (0 is flat), in radians^power; 0 without an interior edge. With power 2 this is the discrete bending energy of
     Grinspun et al., *Discrete Shells* (SCA 2003), eq. 3, per length of edge and without the
     dual lengths; with power 1, twice the total mean curvature per length of edge.
 
@@ -33,4 +34,4 @@ class Smoothness(GeometryLoss):
     def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
         angles, interior = surface.dihedral_angles()
         lengths = surface.edge_lengths()[interior]
-        return (lengths * angles**self.power).sum() / lengths.sum()
+        return safe_ratio((lengths * angles**self.power).sum(), lengths.sum())

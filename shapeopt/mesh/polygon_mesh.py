@@ -134,8 +134,9 @@ class PolygonMesh:
         """
         interior = torch.nonzero((self.edge_faces >= 0).all(dim=1)).flatten()
         one, two = self.face_normals[self.edge_faces[interior]].unbind(1)
-        cosine = (one * two).sum(dim=1)
-        return torch.atan2(safe_norm(torch.linalg.cross(one, two, dim=1)), cosine), interior
+        cosine, sine = (one * two).sum(dim=1), safe_norm(torch.linalg.cross(one, two, dim=1))
+        # Beside a polygon without a normal both are 0, and the edge counts as flat.
+        return torch.atan2(sine, torch.where((cosine == 0) & (sine == 0), 1, cosine)), interior
 
     def triangles(self) -> Int64[Tensor, "t 3"]:
         """Every polygon cut into triangles of its corners, in polygon order.

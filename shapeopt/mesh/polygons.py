@@ -1,7 +1,7 @@
 """Corners of polygons in order: from sets of edges to oriented cycles of vertices."""
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.errors import ExtractionError, InputError
@@ -40,39 +40,6 @@ def order_corners(
     return corners
 
 
-def orient(
-    vertices: Float[Tensor, "v 3"],
-    corners: Int64[Tensor, "m"],
-    offsets: Int64[Tensor, "f_plus_1"],
-    normals: Float[Tensor, "f 3"],
-    edge_faces: Int64[Tensor, "e 2"],
-    edges: Int64[Tensor, "e 2"],
-) -> Int64[Tensor, "m"]:
-    """Turns each polygon counter-clockwise as seen from the tip of its normal.
-
-    The vector area decides, the larger ones first; a sliver whose area is rounding follows its
-    neighbours, since the two polygons at an edge must run through it in opposite directions.
-    """
-    area = vector_areas(vertices, corners, offsets)
-    aligned = (area * normals).sum(dim=1)
-    flipped = aligned < 0
-    same_way = _runs_along(corners, offsets, edge_faces, edges)
-    interior = (edge_faces >= 0).all(dim=1) & (edge_faces[:, 0] != edge_faces[:, 1])
-    one, two = edge_faces[interior].unbind(1)
-    must_differ = same_way[interior, 0] == same_way[interior, 1]
-    for _ in range(64):
-        wrong = (flipped[one] ^ flipped[two]) != must_differ
-        if not bool(wrong.any()):
-            break
-        first_smaller = aligned[one].abs() < aligned[two].abs()
-        smaller = torch.where(first_smaller, one, two)[wrong]
-        larger = torch.where(first_smaller, two, one)[wrong]
-        flipped[smaller] = flipped[larger] ^ must_differ[wrong]
-    return torch.where(
-        flipped.repeat_interleave(offsets.diff()), _reversed(corners, offsets), corners
-    )
-
-
 def vector_areas(
     vertices: Float[Tensor, "v 3"], corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
 ) -> Float[Tensor, "f 3"]:
@@ -94,34 +61,22 @@ def next_corner(offsets: Int64[Tensor, "f_plus_1"]) -> Int64[Tensor, "m"]:
     return following
 
 
-def _reversed(
+def reversed_corners(
     corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
 ) -> Int64[Tensor, "m"]:
+    """Every polygon the other way round."""
     polygon = torch.arange(len(offsets) - 1, device=corners.device)
     polygon = polygon.repeat_interleave(offsets.diff())
     position = torch.arange(len(corners), device=corners.device)
     return corners[offsets[polygon] + offsets[polygon + 1] - 1 - position]
 
 
-def _runs_along(
-    corners: Int64[Tensor, "m"],
-    offsets: Int64[Tensor, "f_plus_1"],
-    edge_faces: Int64[Tensor, "e 2"],
-    edges: Int64[Tensor, "e 2"],
-) -> Bool[Tensor, "e 2"]:
-    """Whether each of an edge's polygons runs through it from its first end to its second."""
-    polygon = torch.arange(len(offsets) - 1, device=corners.device)
-    polygon = polygon.repeat_interleave(offsets.diff())
-    num_vertices = int(edges.max()) + 1 if len(edges) else 1
-    num_polygons = len(offsets) - 1
-    # (polygon, start, end) as one sortable number: the end is implied by the polygon and start.
-    there = polygon * num_vertices + corners
-    there, order = torch.sort(there)
-    end = corners[next_corner(offsets)][order]
-    wanted = edge_faces.clamp(min=0) * num_vertices + edges[:, :1]
-    if num_polygons == 0:
-        return torch.zeros_like(edge_faces, dtype=torch.bool)
-    return end[torch.searchsorted(there, wanted).clamp(max=len(end) - 1)] == edges[:, 1:]
+def is_wound_consistently(
+    corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"], num_vertices: int
+) -> bool:
+    """Whether no edge is run through twice in one direction."""
+    runs, _ = torch.sort(corners * num_vertices + corners[next_corner(offsets)])
+    return not bool((runs[1:] == runs[:-1]).any())
 
 
 def pair_faces(
@@ -154,3 +109,14 @@ def fan_triangles(
     fan = torch.stack([first, position, following], dim=1)
     inside = (position > first) & (position + 1 < first + sizes.repeat_interleave(sizes))
     return corners[fan[inside]]
+
+
+def edges_of_corners(
+    corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"], edges: Int64[Tensor, "e 2"]
+) -> Int64[Tensor, "m"]:
+    """The edge from each corner of each polygon to its next one."""
+    ends = torch.stack([corners, corners[next_corner(offsets)]], dim=1).sort(dim=1).values
+    count = int(edges.max()) + 1
+    low, high = edges.sort(dim=1).values.unbind(1)
+    names, order = torch.sort(low * count + high)
+    return order[torch.searchsorted(names, ends[:, 0] * count + ends[:, 1])]

@@ -1,4 +1,4 @@
-"""Lengths and directions of vectors, differentiable at zero and right at any scale."""
+"""Lengths, directions and quotients, differentiable at zero and right at any scale."""
 
 import torch
 from jaxtyping import Float
@@ -24,3 +24,9 @@ def unit(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     scaled = vectors / (size / (2 * torch.frexp(size).mantissa))
     length = scaled.norm(dim=1, keepdim=True)
     return scaled / torch.where(length > 0, length, 1)
+
+
+def safe_ratio(part: Float[Tensor, ""], whole: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """``part / whole``; 0 with gradient 0 if the whole is 0, as a mean over nothing."""
+    is_zero = whole == 0
+    return torch.where(is_zero, 0, part / torch.where(is_zero, 1, whole))

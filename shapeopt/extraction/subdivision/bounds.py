@@ -20,15 +20,17 @@ The bounds, over a box around the region with centre c and half-widths h:
   output on, with the forward ranges to relax each ReLU (CROWN: Zhang et al., *Efficient Neural
   Network Robustness Certification with General Activation Functions*, NeurIPS 2018).
 
-They are taken in float32 whatever the extraction works in: the margin for rounding is far below
-the size of a region.
+The affine map of a region is computed in float64, what follows in float32. The rounding of every
+term is bounded, by the terms and not by their sum, and widens the ranges and the bounds: a sum of n
+terms in any order is off by at most n eps times the sum of their sizes (Higham, *Accuracy and
+Stability of Numerical Algorithms*, section 3.1).
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int32
 from torch import Tensor
 
 from shapeopt.complex.signs import Constraints, unpack, with_plus
@@ -71,7 +73,6 @@ def edges_near_zero_set(
         compiled: find the regions with the compiled kernels, on a CPU.
     """
     constraints = skeleton.constraints
-    layers = [AffineLayer(layer.weight.float(), layer.bias.float()) for layer in layers]
     if compiled:
         from shapeopt.extraction.subdivision.regions_compiled import find_regions as find
     else:
@@ -85,7 +86,9 @@ def edges_near_zero_set(
     for neuron in regions.plus[whole].unbind(1):
         signs = with_plus(signs, neuron, constraints)
     lower, upper = regions.lower[whole], regions.upper[whole]
-    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, (upper - lower) / 2)
+    # Corners of regions were rounded to float32, in a box of size 1.
+    half = (upper - lower) / 2 + 2 * torch.finfo(torch.float32).eps
+    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, half)
     # The last entry is for the -1 that stands for no region.
     is_near = torch.zeros(len(is_whole) + 1, dtype=torch.bool, device=near.device)
     is_near[whole[near]] = True
@@ -97,8 +100,8 @@ def may_hold_zero(
     constraints: Constraints,
     done: int,
     signs: Int32[Tensor, "r words"],
-    centre: Float[Tensor, "r d"],
-    half: Float[Tensor, "r d"],
+    centre: Float32[Tensor, "r d"],
+    half: Float32[Tensor, "r d"],
 ) -> Bool[Tensor, "r"]:
     """Whether the bounds leave room for a zero of f in the regions.
 
@@ -122,67 +125,100 @@ def may_hold_zero(
 def _bound(
     layers: Sequence[AffineLayer],
     patterns: Sequence[Bool[Tensor, "r _"]],
-    centre: Float[Tensor, "r d"],
-    half: Float[Tensor, "r d"],
+    centre: Float32[Tensor, "r d"],
+    half: Float32[Tensor, "r d"],
 ) -> Bool[Tensor, "r"]:
-    value, slope = _affine_map(layers, patterns, centre)
-    rest = layers[len(patterns) :]
-    ranges, lower, upper, scale = _forward(rest, value, slope, half)
-    # Values carry a few roundings per layer, thousands of times less than this.
-    margin = torch.finfo(value.dtype).eps ** 0.5 * scale
-    near = torch.nonzero((lower <= margin) & (upper >= -margin)).flatten()
-    value, slope, half, margin = value[near], slope[near], half[near], margin[near]
+    value, slope, rounding = affine_map(layers, patterns, centre.double())
+    region = _Region(value.float(), slope.float(), half, rounding)
+    rest = [AffineLayer(x.weight.float(), x.bias.float()) for x in layers[len(patterns) :]]
+    ranges, lower, upper = forward_ranges(rest, region)
+    near = torch.nonzero((lower <= 0) & (upper >= 0)).flatten()
+    region = _Region(region.value[near], region.slope[near], region.half[near], rounding)
     ranges = [(low[near], high[near]) for low, high in ranges]
-    is_positive = _lower_bound(rest, ranges, value, slope, half, 1) > margin
-    is_negative = _lower_bound(rest, ranges, value, slope, half, -1) > margin
+    is_positive = lower_bound(rest, ranges, region, 1) > 0
+    is_negative = lower_bound(rest, ranges, region, -1) > 0
     may_hold = torch.zeros_like(lower, dtype=torch.bool)
     may_hold[near] = ~(is_positive | is_negative)
     return may_hold
 
 
-def _affine_map(
+class _Region(NamedTuple):
+    """Regions with the affine map to the first pre-activations that are not cut yet.
+
+    Attributes:
+        value: at the centre of a box around the region.
+        slope: gradients.
+        half: half sides of the box.
+        rounding: largest error of a value or, times a half side, of a slope, so far.
+    """
+
+    value: Float32[Tensor, "r width"]
+    slope: Float32[Tensor, "r d width"]
+    half: Float32[Tensor, "r d"]
+    rounding: float
+
+
+def affine_map(
     layers: Sequence[AffineLayer],
     patterns: Sequence[Bool[Tensor, "r _"]],
-    centre: Float[Tensor, "r d"],
-) -> tuple[Float[Tensor, "r width"], Float[Tensor, "r d width"]]:
-    """The next layer's pre-activations at the centre, and their gradients."""
-    value = centre
+    centre: Float64[Tensor, "r d"],
+) -> tuple[Float64[Tensor, "r width"], Float64[Tensor, "r d width"], float]:
+    """The next layer's pre-activations at the centre, their gradients, and the largest error of
+    either, in a box of size 1."""
+    value, error, size = centre, 0.0, 1.0
     slope = torch.eye(centre.shape[1], dtype=centre.dtype, device=centre.device)
     slope = slope.expand(len(centre), -1, -1)
-    for layer, pattern in zip(layers, patterns, strict=False):
-        active = pattern.to(centre.dtype)
-        value = torch.addmm(layer.bias, value, layer.weight.T) * active
-        slope = (slope @ layer.weight.T) * active[:, None]
-    layer = layers[len(patterns)]
-    return torch.addmm(layer.bias, value, layer.weight.T), slope @ layer.weight.T
+    for index, layer in enumerate(layers[: len(patterns) + 1]):
+        weight, bias = layer.weight.double(), layer.bias.double()
+        if index:
+            active = patterns[index - 1].to(centre.dtype)
+            value, slope = value * active, slope * active[:, None]
+        gain, terms = _gain(layer), float(bias.abs().max())
+        error = gain * error + _unit_rounding(layer, torch.float64) * (gain * size + terms)
+        value, slope = torch.addmm(bias, value, weight.T), slope @ weight.T
+        size = float(torch.maximum(value.abs().amax(), slope.abs().amax())) if len(value) else 1.0
+    return value, slope, error
 
 
-def _forward(
-    rest: Sequence[AffineLayer],
-    value: Float[Tensor, "r width"],
-    slope: Float[Tensor, "r d width"],
-    half: Float[Tensor, "r d"],
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor, Tensor]:
-    """Affine arithmetic through the remaining layers.
+def _gain(layer: AffineLayer) -> float:
+    """By how much an error in all inputs can grow."""
+    return float(layer.weight.abs().sum(dim=1).max())
 
-    Returns the ranges of the neurons of each remaining hidden layer, the bounds of f, and the
-    largest magnitude on the way, which rounding is relative to.
+
+def _unit_rounding(layer: AffineLayer, dtype: torch.dtype) -> float:
+    """Bounds the error of a sum of the layer's terms, and a few operations around it, relative to
+    the sum of their sizes."""
+    return 2.0 * (layer.weight.shape[1] + 8) * torch.finfo(dtype).eps
+
+
+def forward_ranges(
+    rest: Sequence[AffineLayer], region: _Region
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+    """Affine arithmetic through the remaining layers, outward rounded.
+
+    Returns the ranges of the neurons of each remaining hidden layer, and the bounds of f.
     """
-    error = torch.zeros_like(value)
-    scale = value.new_zeros(len(value))
+    value, slope, half = region.value, region.slope, region.half
+    eps = torch.finfo(value.dtype).eps
+    reach = (slope.abs() * half[:, :, None]).sum(dim=1)
+    error = 4 * eps * (value.abs() + reach) + region.rounding
     ranges = []
     for layer in rest[1:]:
+        unit = _unit_rounding(layer, value.dtype)
         reach = (slope.abs() * half[:, :, None]).sum(dim=1) + error
+        reach = reach + 4 * eps * (value.abs() + reach)
         low, high = value - reach, value + reach
         ranges.append((low, high))
-        scale = torch.maximum(scale, torch.maximum(-low, high).amax(dim=1))
         factor, shift = _relaxation(low, high)
         value, slope = value * factor + shift / 2, slope * factor[:, None]
-        error = error * factor + shift / 2
+        size = torch.maximum(-low, high).amax(dim=1, keepdim=True)
+        error = error * factor + shift / 2 + unit * size
         value = torch.addmm(layer.bias, value, layer.weight.T)
-        slope, error = slope @ layer.weight.T, error @ layer.weight.T.abs()
+        slope = slope @ layer.weight.T
+        error = (error @ layer.weight.T.abs() + unit * layer.bias.abs()) * (1 + unit)
     reach = (slope[:, :, 0].abs() * half).sum(dim=1) + error[:, 0]
-    return ranges, value[:, 0] - reach, value[:, 0] + reach, scale
+    reach = reach + 4 * eps * (value[:, 0].abs() + reach)
+    return ranges, value[:, 0] - reach, value[:, 0] + reach
 
 
 def _relaxation(
@@ -197,20 +233,29 @@ def _relaxation(
     return factor, torch.where(crosses, -factor * low, 0)
 
 
-def _lower_bound(
+def lower_bound(
     rest: Sequence[AffineLayer],
     ranges: Sequence[tuple[Tensor, Tensor]],
-    value: Float[Tensor, "r width"],
-    slope: Float[Tensor, "r d width"],
-    half: Float[Tensor, "r d"],
+    region: _Region,
     sign: int,
-) -> Float[Tensor, "r"]:
-    """Lower bound of sign * f by linear bounds from the output back to the first of the layers."""
+) -> Float32[Tensor, "r"]:
+    """Lower bound of sign * f by linear bounds from the output back to the first of the layers,
+    rounded down."""
+    value, slope, half, rounding = region
     row = (sign * rest[-1].weight).expand(len(value), -1)
     offset = (sign * rest[-1].bias).expand(len(value))
+    lost = _unit_rounding(rest[-1], value.dtype) * rest[-1].bias.abs()
+    sizes = [torch.maximum(-low, high).amax(dim=1) for low, high in ranges]
     for index in reversed(range(len(rest) - 1)):
         low, high = ranges[index]
         factor, shift = _relaxation(low, high)
+        # What the row's terms can add up to, here and, multiplied out, in the layer before.
+        terms = sizes[index]
+        if index > 0:
+            terms = terms + _gain(rest[index]) * sizes[index - 1] + rest[index].bias.abs().amax()
+        weight = row.abs().sum(dim=1)
+        lost = lost + 2 * _unit_rounding(rest[index + 1], value.dtype) * weight * terms
+        lost = lost + 2 * _unit_rounding(rest[index], value.dtype) * weight * terms
         # Where the row is positive a lower bound of the ReLU is needed: 0 or z, the closer one.
         below = torch.where((low < 0) & (high > 0), (high > -low).to(low.dtype), factor)
         negative = row.clamp(max=0)
@@ -219,5 +264,6 @@ def _lower_bound(
         if index > 0:
             offset = offset + row @ rest[index].bias
             row = row @ rest[index].weight
+    lost = lost + row.abs().sum(dim=1) * rounding
     reach = ((slope * row[:, None]).sum(dim=2).abs() * half).sum(dim=1)
-    return offset + (row * value).sum(dim=1) - reach
+    return offset + (row * value).sum(dim=1) - reach - lost

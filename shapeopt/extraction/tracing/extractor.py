@@ -2,13 +2,13 @@
 
 import weakref
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from shapeopt.complex.box import Box
-from shapeopt.complex.differentiate import carries_gradient
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError, InputError
@@ -108,10 +108,8 @@ class Tracing(Extractor):
             cells = self._search(solver, cells)
         found = assemble(solver, cells)
         self._last = cells, found
-        rows = None
-        if solved is not None and carries_gradient(layers):
-            rows = solved.rows_at(solver, found)
-        return finish(layers, box, found, rows)
+        rows_at = partial(solved.rows_at, solver) if solved is not None else None
+        return finish(layers, box, found, rows_at)
 
     def _search(self, solver: ZeroCellSolver, cells: ZeroCells | None) -> ZeroCells:
         """The cells and all those connected to a seed."""

@@ -1,0 +1,191 @@
+"""Cells without extent are taken out of a zero set.
+
+Where folds coincide a vertex is decided several times, and polygons of no width lie between its
+copies. That is consistent, and of no use: so edges that are no longer than rounding are contracted.
+
+      a---------b                         A polygon that is left with two corners goes, and its two
+      |    S    |     -->     a-----b     edges become one. So every edge keeps two polygons, and a
+      a'--------b'                        closed surface stays closed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from shapeopt.complex.surface import SurfaceSigns
+from shapeopt.complex.zero_set import ZeroSet
+from shapeopt.extraction.tolerances import SHORTEST_EDGE
+from shapeopt.mesh.polygons import edges_of_corners, next_corner, pair_faces
+from shapeopt.mesh.ragged import offsets_of, owners_of
+from shapeopt.mesh.safe_norm import safe_norm
+
+
+def without_extent(
+    found: ZeroSet, quality: Callable[[Int64[Tensor, "n"]], Float[Tensor, "n"]]
+) -> ZeroSet:
+    """The zero set without edges and polygons of no extent.
+
+    Args:
+        found: with positions in a box of size 1.
+        quality: of some vertices, given by number. Of those that fall together the best one stays.
+    """
+    start, end = found.vertices[found.edges].unbind(1)
+    is_short = safe_norm(end - start) < SHORTEST_EDGE
+    if not bool(is_short.any()):
+        return found
+    stays = _representatives(found, is_short, quality)
+    if found.vertices.shape[1] == 2:
+        return _select(found, stays[found.edges], torch.nonzero(~is_short).flatten())
+    return _rebuild(found, stays)
+
+
+def _representatives(
+    found: ZeroSet,
+    is_short: Bool[Tensor, "e"],
+    quality: Callable[[Int64[Tensor, "n"]], Float[Tensor, "n"]],
+) -> Int64[Tensor, "v"]:
+    """For each vertex the one that stands for all that it is joined to by short edges."""
+    group = connected(found.num_vertices, found.edges[is_short])
+    joined = torch.unique(found.edges[is_short])
+    worth = quality(joined).nan_to_num(-1.0)
+    best = worth.new_full((found.num_vertices,), -2.0)
+    best.scatter_reduce_(0, group[joined], worth, "amax")
+    winners = joined[worth == best[group[joined]]]
+    stays = torch.arange(found.num_vertices, device=group.device)
+    chosen = stays.clone()
+    # Of several equally good ones, the first: amin keeps the smallest number.
+    first = torch.full_like(stays, found.num_vertices).scatter_reduce_(
+        0, group[winners], winners, "amin"
+    )
+    chosen[joined] = first[group[joined]]
+    return chosen
+
+
+def connected(count: int, pairs: Int64[Tensor, "n 2"]) -> Int64[Tensor, "count"]:
+    """For each of ``count`` things the smallest one that it is connected to by the pairs."""
+    label = torch.arange(count, device=pairs.device)
+    while True:
+        one, two = label[pairs].unbind(1)
+        lower = label.scatter_reduce(0, one, two, "amin").scatter_reduce(0, two, one, "amin")
+        lower = lower[lower]
+        if torch.equal(lower, label):
+            return label
+        label = lower
+
+
+class _Loops(NamedTuple):
+    """Boundaries of polygons, side by side: where each starts, its corners and its edges."""
+
+    faces: Int64[Tensor, "f"]
+    offsets: Int64[Tensor, "f_plus_1"]
+    corners: Int64[Tensor, "m"]
+    edges: Int64[Tensor, "m"]
+
+
+def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
+    """The zero set of polygons after each vertex was replaced by the one that stands for it."""
+    corners = stays[found.face_vertices]
+    edges = edges_of_corners(found.face_vertices, found.face_offsets, found.edges)
+    is_side = corners != corners[next_corner(found.face_offsets)]
+    owner = owners_of(found.face_offsets)
+    sizes = torch.bincount(owner[is_side], minlength=found.num_faces)
+    every = torch.arange(found.num_faces, device=corners.device)
+    loops = _Loops(every, offsets_of(sizes), corners[is_side], edges[is_side])
+    loops = _split_where_pinched(loops)
+
+    sizes = loops.offsets.diff()
+    pair = loops.offsets[:-1][sizes == 2]
+    same = torch.stack([loops.edges[pair], loops.edges[pair + 1]], dim=1)
+    edge_class = connected(found.num_edges, same)
+    stay = (sizes > 2).repeat_interleave(sizes)
+    kept, place = torch.unique(edge_class[loops.edges[stay]], return_inverse=True)
+    faces = torch.nonzero(sizes > 2).flatten()
+    offsets = offsets_of(sizes[faces])
+    return _select(
+        found,
+        stays[found.edges],
+        kept,
+        _Loops(loops.faces[faces], offsets, loops.corners[stay], place),
+    )
+
+
+def _split_where_pinched(loops: _Loops) -> _Loops:
+    """Loops without a repeated corner: one that comes back to a corner is cut there."""
+    owner = owners_of(loops.offsets)
+    width = int(loops.corners.max()) + 1 if len(loops.corners) else 1
+    names, counts = torch.unique(owner * width + loops.corners, return_counts=True)
+    pinched = torch.unique(names[counts > 1] // width)
+    if len(pinched) == 0:
+        return loops
+    whole = torch.ones(len(loops.faces), dtype=torch.bool, device=owner.device)
+    whole[pinched] = False
+    faces, sizes = [loops.faces[whole]], [loops.offsets.diff()[whole]]
+    corners, edges = [loops.corners[whole[owner]]], [loops.edges[whole[owner]]]
+    bounds = loops.offsets.tolist()
+    for face in pinched.tolist():
+        part = slice(bounds[face], bounds[face + 1])
+        sides = zip(loops.corners[part].tolist(), loops.edges[part].tolist(), strict=True)
+        for loop in _simple_loops(list(sides)):
+            found = owner.new_tensor(loop)
+            faces.append(loops.faces[face : face + 1])
+            sizes.append(owner.new_tensor([len(loop)]))
+            corners.append(found[:, 0])
+            edges.append(found[:, 1])
+    return _Loops(
+        torch.cat(faces), offsets_of(torch.cat(sizes)), torch.cat(corners), torch.cat(edges)
+    )
+
+
+def _simple_loops(sides: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Cuts a closed walk of (corner, edge from there on) into loops without a repeated corner."""
+    walk: list[tuple[int, int]] = []
+    for side in sides:
+        before = [corner for corner, _ in walk]
+        if side[0] in before:
+            at = before.index(side[0])
+            yield walk[at:]
+            del walk[at:]
+        walk.append(side)
+    yield walk
+
+
+def _select(
+    found: ZeroSet,
+    ends: Int64[Tensor, "e 2"],
+    edges: Int64[Tensor, "k"],
+    loops: _Loops | None = None,
+) -> ZeroSet:
+    """The chosen edges with their new ends, the loops round the faces, and the vertices in use."""
+    vertices, ends = torch.unique(ends[edges], return_inverse=True)
+    if loops is None:
+        face_vertices, face_offsets, faces = (
+            found.face_vertices,
+            found.face_offsets,
+            found.face_planes.new_empty(0),
+        )
+        edge_faces = found.edge_faces[edges]
+    else:
+        face_vertices = torch.searchsorted(vertices, loops.corners)
+        face_offsets, faces = loops.offsets, loops.faces
+        edge_faces = pair_faces(loops.edges, owners_of(loops.offsets), len(edges))
+    signs = found.signs
+    return ZeroSet(
+        found.vertices[vertices],
+        ends,
+        edge_faces,
+        face_offsets,
+        face_vertices,
+        SurfaceSigns(
+            signs.constraints,
+            signs.vertex_zeros[vertices],
+            signs.vertex_plus_bits[vertices],
+            signs.edge_zeros[edges],
+            signs.face_plus_bits[faces],
+            signs.vertex_keys[vertices],
+        ),
+        found.face_planes[faces],
+        found.is_oriented,
+    )

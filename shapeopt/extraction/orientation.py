@@ -1,0 +1,104 @@
+"""Which way round a polygon runs: decided by its region, never by the shape of a sliver.
+
+Seen from f > 0 a polygon has its inside to the left of every edge. On an edge on the fold of a
+neuron n, the inside is where n keeps the sign it has in the region, so with m = +-grad n pointing
+inside and g = grad f the edge must run along m x g:
+
+                  m                  g points at the reader
+                  |
+        u --------+-------> v        v - u is along m x g
+
+A polygon that is not thin is told by its vector area, for less. Of a thin one the longest edge is
+taken: its direction is certain, however narrow the polygon is.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from shapeopt.complex.differentiate import active_gradients
+from shapeopt.complex.signs import sign_vectors
+from shapeopt.complex.zero_set import ZeroSet
+from shapeopt.extraction.tolerances import CERTAIN_ASPECT, CERTAIN_LENGTH
+from shapeopt.mesh.polygons import reversed_corners, vector_areas
+from shapeopt.mesh.ragged import owners_of, positions_of
+from shapeopt.mesh.safe_norm import safe_norm, unit
+from shapeopt.networks.affine import AffineLayer
+
+
+@torch.no_grad()
+def oriented(
+    layers: Sequence[AffineLayer], found: ZeroSet, normals: Float[Tensor, "f 3"]
+) -> Int64[Tensor, "m"]:
+    """``found.face_vertices`` counter-clockwise seen from the tips of the polygons' normals.
+
+    Args:
+        layers: of the network, without graph.
+        found: in 3D, with polygons either way round, in a box of size 1.
+        normals: gradient of f in each region, or the normal of the box plane; unit length.
+    """
+    edge, side = torch.nonzero(found.edge_faces >= 0, as_tuple=True)
+    face = found.edge_faces[edge, side]
+    start, end = found.vertices[found.edges].unbind(1)
+    lengths = safe_norm(end - start)
+    longest = lengths.new_zeros(found.num_faces).scatter_reduce(0, face, lengths[edge], "amax")
+    areas = vector_areas(found.vertices, found.face_vertices, found.face_offsets)
+    aligned = (areas * normals).sum(dim=1)
+    is_certain = (aligned.abs() > CERTAIN_ASPECT * longest.square()) & (longest > CERTAIN_LENGTH)
+    is_flipped = aligned < 0
+    thin = torch.nonzero(~is_certain).flatten()
+    if len(thin):
+        # One edge for each thin polygon, the longest; of several such any one.
+        is_longest = (lengths[edge] == longest[face]) & ~is_certain[face]
+        chosen = torch.empty_like(face[: found.num_faces]).new_zeros(found.num_faces)
+        chosen[face[is_longest]] = edge[is_longest]
+        along = _runs_along(layers, found, normals, thin, chosen[thin])
+        is_flipped[thin] = along != _runs_from_first(found, thin, chosen[thin])
+    return torch.where(
+        is_flipped.repeat_interleave(found.face_offsets.diff()),
+        reversed_corners(found.face_vertices, found.face_offsets),
+        found.face_vertices,
+    )
+
+
+def _runs_along(
+    layers: Sequence[AffineLayer],
+    found: ZeroSet,
+    normals: Float[Tensor, "f 3"],
+    faces: Int64[Tensor, "n"],
+    edges: Int64[Tensor, "n"],
+) -> Bool[Tensor, "n"]:
+    """Whether the polygons should run through the edges from their first end to their second."""
+    signs, constraints = found.signs, found.signs.constraints
+    own = torch.where(
+        found.face_planes >= 0, found.face_planes + constraints.num_neurons, constraints.output
+    )[faces]
+    zeros = signs.edge_zeros[edges].long()
+    other = torch.where(zeros[:, 0] == own, zeros[:, 1], zeros[:, 0])[:, None]
+    plus_bits = signs.face_plus_bits[faces]
+    slope = active_gradients(layers, constraints, other, plus_bits)[:, 0]
+    inside = sign_vectors(plus_bits, other[:, :0], constraints).gather(1, other)
+    is_upper_plane = (other >= constraints.num_neurons) & (
+        (other - constraints.num_neurons) % 2 == 1
+    )
+    inward = unit(torch.where(is_upper_plane, -1, inside).to(slope.dtype) * slope)
+    start, end = found.vertices[found.edges[edges]].unbind(1)
+    way = torch.linalg.cross(inward, normals[faces].to(slope.dtype), dim=1)
+    return ((end - start) * way).sum(dim=1) > 0
+
+
+def _runs_from_first(
+    found: ZeroSet, faces: Int64[Tensor, "n"], edges: Int64[Tensor, "n"]
+) -> Bool[Tensor, "n"]:
+    """Whether the polygons run through their edges from the edge's first end to its second."""
+    offsets, places = positions_of(found.face_offsets, faces)
+    corners, owner = found.face_vertices[places], owners_of(offsets)
+    first, second = found.edges[edges].unbind(1)
+    following = torch.arange(1, len(corners) + 1, device=corners.device)
+    following[offsets[1:] - 1] = offsets[:-1]
+    is_here = (corners == first[owner]) & (corners[following] == second[owner])
+    runs = torch.zeros(len(faces), dtype=torch.bool, device=corners.device)
+    runs[owner[is_here]] = True
+    return runs
