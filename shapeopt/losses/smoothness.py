@@ -16,7 +16,8 @@ class Smoothness(GeometryLoss):
     """``sum l theta^power / sum l``: mean dihedral angle, weighted by edge length.
 
     l is the length of an interior edge and theta the angle between the normals of its two
-    polygons (0 is flat), in radians^power; 0 without an interior edge. With power 2 this is the discrete bending energy of
+    polygons (0 is flat), in radians^power; 0 without an interior edge. With power 2 this is the
+    discrete bending energy of
     Grinspun et al., *Discrete Shells* (SCA 2003), eq. 3, per length of edge and without the
     dual lengths; with power 1, twice the total mean curvature per length of edge.
 
