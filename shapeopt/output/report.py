@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxtyping import Float
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import write_whole
+from shapeopt.output.files import write_whole
 from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
 
 # More points than this a curve on the page cannot show.
@@ -46,7 +47,7 @@ def write_report(
     """Write the report of a run.
 
     Args:
-        path: the HTML file to write.
+        path: the HTML file to write. It appears whole or not at all.
         title: heading of the page.
         surfaces: name -> surface to turn in the browser; the last one is shown first.
         table: rows of the summary, each heading -> value; the first row gives the headings.
@@ -61,7 +62,9 @@ def write_report(
         The path written.
 
     Raises:
-        InputError: `up` is no such axis, or a surface has a vertex that is not finite.
+        InputError: `up` is no such axis, or a surface is a polyline in 2D or has a vertex that
+            is not finite.
+        OSError: the file cannot be written, or a picture not read.
     """
     if up not in ("y", "z"):
         raise InputError(f'up must be "y" or "z", not {up!r}.')
@@ -102,15 +105,17 @@ def metric_curves(
                     (row["step"], float(f"{value:.6g}") if finite else None)
                 )
     curves = {}
-    for name in sorted(points, key=_group):
+    for name in sorted(points, key=lambda name: _group_and_label(name)[0]):
         kept = np.linspace(0, len(points[name]) - 1, min(len(points[name]), MAX_CURVE_POINTS))
         thinned = [points[name][i] for i in kept.round().astype(int)]
         curves[name] = {"x": [x for x, _ in thinned], "y": [y for _, y in thinned]}
     return curves
 
 
-def _group(name: str) -> str:
-    return name.rpartition("/")[0]
+def _group_and_label(name: str) -> tuple[str, str]:
+    """What stands before the first slash, empty if there is none, and the rest."""
+    group, slash, label = name.partition("/")
+    return (group, label) if slash else ("", name)
 
 
 def _surface_data(meshes: Mapping[str, MeshArrays], up: str) -> list[dict[str, Any]]:
@@ -155,7 +160,9 @@ def _viewer_html(meshes: Mapping[str, MeshArrays]) -> str:
 This browser shows no WebGL 2; the pictures and the mesh files have the same shape.</div></div>
 <div class="bar"><span class="tabs">{buttons}</span>
 <label><input type="checkbox" id="edges" checked>polygon edges</label>
-<span class="note">drag to turn · wheel to zoom · shift-drag to move · double-click to reset</span>
+<span class="note mouse">drag to turn · wheel to zoom ·
+shift-drag to move · double-click to reset</span>
+<span class="note touch">drag to turn · two fingers to zoom and move</span>
 </div></div>"""
 
 
@@ -190,11 +197,11 @@ def _curves_html(names: Sequence[str]) -> str:
     if not names:
         return ""
     parts = ["<h2>Curves</h2>"]
-    for group, members in groupby(names, key=_group):
+    for group, members in groupby(map(_group_and_label, names), key=itemgetter(0)):
         cards = "".join(
-            f'<div class="card chart"><div class="head"><span>{escape(name.rpartition("/")[2])}'
-            '</span><span class="value"></span></div></div>'
-            for name in members
+            f'<div class="card chart"><div class="head"><span>{escape(label)}</span>'
+            '<span class="value"></span></div></div>'
+            for _, label in members
         )
         heading = f"<h3>{escape(group)}</h3>" if group else ""
         parts.append(f'{heading}<div class="charts">{cards}</div>')
