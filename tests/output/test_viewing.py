@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -8,15 +6,9 @@ from matplotlib import image
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.mesh_arrays import mesh_arrays
-from shapeopt.output.viewing import BACKGROUND, camera_axes, draw, nearest_polygons, render_png
-
-
-def cube(*missing):
-    """Side 2 about the origin, six squares: -x, +x, -y, +y, -z, +z; without some."""
-    vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), requires_grad=True)
-    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    kept = [quad for i, quad in enumerate(quads) if i not in missing]
-    return PolygonMesh.from_polygons(vertices, kept)
+from shapeopt.output.rasterise import nearest_polygons
+from shapeopt.output.viewing import BACKGROUND, camera_axes, draw, render_png
+from tests.output.meshes import FAR, cube, empty
 
 
 def seen_from(surface, up="z", azimuth=0.0, elevation=0.0, scale=10.0, size=60):
@@ -94,22 +86,21 @@ def test_all_panels_share_one_scale():
     assert wide == pytest.approx(2 * narrow, abs=3)
 
 
+def test_far_from_the_origin_the_picture_is_the_same():
+    camera = camera_axes("z", 35, 22)
+    (near,) = draw([mesh_arrays(cube(2))], camera, 100)
+    (far,) = draw([mesh_arrays(cube(2).scaled_and_moved(1, FAR))], camera, 100)
+    assert (np.abs(near - far).max(axis=-1) > 0.1).mean() < 1e-3  # a pixel may round otherwise
+
+
 def test_render_png(tmp_path):
     path = render_png({"before": cube(), "after": cube(2)}, tmp_path / "new" / "a.png", dpi=50)
     assert image.imread(path).shape == (280, 500, 4)
 
 
 def test_a_surface_without_polygons_is_an_empty_panel(tmp_path):
-    none = PolygonMesh(
-        vertices=torch.zeros(0, 3),
-        edges=torch.zeros(0, 2, dtype=torch.long),
-        edge_faces=torch.zeros(0, 2, dtype=torch.long),
-        face_offsets=torch.zeros(1, dtype=torch.long),
-        face_vertices=torch.zeros(0, dtype=torch.long),
-        face_normals=torch.zeros(0, 3),
-    )
-    assert render_png({"none": none, "cube": cube()}, tmp_path / "a.png", dpi=40).exists()
-    assert render_png({"none": none}, tmp_path / "b.png", dpi=40).exists()
+    assert render_png({"none": empty(), "cube": cube()}, tmp_path / "a.png", dpi=40).exists()
+    assert render_png({"none": empty()}, tmp_path / "b.png", dpi=40).exists()
 
 
 def test_bad_input(tmp_path):
