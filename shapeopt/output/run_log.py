@@ -4,25 +4,23 @@ The file is always written. W&B may be missing, offline, switched off or fail ha
 training is told once and goes on with the file alone.
 """
 
-import importlib
 import json
-import logging
 import math
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import write_glb
+from shapeopt.output.files import write_whole
+from shapeopt.output.glb import write_glb
+from shapeopt.output.wandb_run import WandbRun
 
 METRICS_FILE = "metrics.jsonl"
 MODES = ("online", "offline", "disabled")
-
-logger = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -41,6 +39,7 @@ class RunLog:
 
     Raises:
         InputError: `mode` is none of the three, or `mesh_every` or `start_step` is negative.
+        OSError: the folder cannot be written.
     """
 
     def __init__(
@@ -61,12 +60,10 @@ class RunLog:
         self._last_step = start_step - 1
         self._waiting: dict[str, Any] = {}  # meshes of _waiting_step, not yet sent
         self._waiting_step = start_step
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         self._file = open_metrics(self.output_dir / METRICS_FILE, start_step)
-        self._wandb: Any = None
-        self._run: Any = None
+        self._wandb = None
         if mode != "disabled":
-            self._start_wandb(project, mode, dict(config or {}))
+            self._wandb = WandbRun(self.output_dir, project, mode, config)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -82,7 +79,7 @@ class RunLog:
     @property
     def sends_meshes(self) -> bool:
         """Whether a logged mesh goes anywhere: W&B is on."""
-        return self._run is not None
+        return self._wandb is not None and self._wandb.is_open
 
     def mesh_due(self, step: int) -> bool:
         """Whether the training should log a mesh at this step."""
@@ -103,9 +100,11 @@ class RunLog:
         row |= {name: v if math.isfinite(v) else None for name, v in scalars.items()}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        self._send_waiting_before(step)
+        if self._waiting_step < step:
+            self._send_waiting()
         self._last_step = step
-        self._send(step, {**scalars, **self._waiting})
+        if self._wandb is not None:
+            self._wandb.log(step, {**scalars, **self._waiting})
         self._waiting = {}
 
     def log_mesh(self, step: int, surface: PolygonMesh, name: str = "surface") -> None:
@@ -122,16 +121,15 @@ class RunLog:
             InputError: the step was logged already.
         """
         self._check_step(step)
-        if not self.sends_meshes or len(surface.face_offsets) < 2:
+        if self._wandb is None or not self._wandb.is_open or surface.num_faces == 0:
             return
-        self._send_waiting_before(step)
+        if self._waiting_step < step:
+            self._send_waiting()
         self._waiting_step = step
         file = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}_{step:07d}.glb"
-        path = write_glb(surface, self.output_dir / "meshes" / file)
-        try:
-            self._waiting[name] = self._wandb.Object3D(str(path))
-        except Exception as error:
-            self._give_up("did not take a mesh", error)
+        mesh = self._wandb.mesh(write_glb(surface, self.output_dir / "meshes" / file))
+        if mesh is not None:
+            self._waiting[name] = mesh
 
     def log_artifacts(
         self,
@@ -143,96 +141,37 @@ class RunLog:
         The files stay where they are and are read when the run is synchronised.
         """
         for kind, path in (("mesh", mesh), ("checkpoint", checkpoint)):
-            if path is None or self._run is None:
-                continue
-            try:
-                artifact = self._wandb.Artifact(f"{kind}-{self._run.id}", type=kind)
-                # "mutable" spares a copy in the user's home folder.
-                artifact.add_file(str(Path(path).resolve()), policy="mutable")
-                self._run.log_artifact(artifact)
-            except Exception as error:
-                self._give_up(f"did not take the {kind} {path}", error)
+            if path is not None and self._wandb is not None:
+                self._wandb.add_artifact(kind, path)
 
     def finish(self, failed: bool = False) -> None:
         """Close the file and the W&B run. Called by the `with` block; harmless if repeated."""
         self._file.close()
-        if self._waiting:
-            self._send(self._waiting_step, self._waiting)
-            self._waiting = {}
-        run, self._run = self._run, None
-        if run is None:
-            return
-        try:
-            run.finish(exit_code=int(failed))
-        except Exception as error:
-            _warn("could not finish its run", error)
-
-    def _start_wandb(self, project: str, mode: str, config: dict[str, Any]) -> None:
-        try:
-            self._wandb = importlib.import_module("wandb")
-            if mode == "online" and not _has_credentials(self._wandb):
-                # Without a key, wandb would stop and ask for one on the terminal.
-                logger.warning(
-                    "Weights & Biases has no API key: logging offline. Run `wandb login`, then "
-                    "`wandb sync` on the folder in %s.",
-                    self.output_dir / "wandb",
-                )
-                mode = "offline"
-            self._run = self._wandb.init(
-                project=project,
-                mode=mode,
-                dir=str(self.output_dir),
-                config=config,
-                # A run of its own, even if the last one in this process is still open.
-                reinit="create_new",
-                settings=self._wandb.Settings(
-                    silent=True,
-                    console="off",
-                    save_code=False,
-                    disable_code=True,
-                    disable_git=True,
-                ),
-            )
-        except Exception as error:
-            self._give_up("could not be started", error)
+        self._send_waiting()
+        if self._wandb is not None:
+            self._wandb.finish(failed)
 
     def _check_step(self, step: int) -> None:
         if step <= self._last_step:
             raise InputError(f"step {step} comes after step {self._last_step}: steps must grow.")
 
-    def _send_waiting_before(self, step: int) -> None:
-        """Send meshes of an earlier step that had no numbers."""
-        if self._waiting and self._waiting_step < step:
-            self._send(self._waiting_step, self._waiting)
-            self._waiting = {}
-
-    def _send(self, step: int, row: Mapping[str, Any]) -> None:
-        if self._run is None:
-            return
-        try:
-            self._run.log(dict(row), step=step, commit=True)
-        except Exception as error:
-            self._give_up(f"did not take step {step}", error)
-
-    def _give_up(self, what: str, error: Exception) -> None:
-        """Warn, and go on without W&B."""
-        _warn(what, error)
-        run, self._run, self._waiting = self._run, None, {}
-        if run is not None:
-            try:
-                run.finish(exit_code=1)
-            except Exception:
-                logger.debug("W&B could not finish its run either.", exc_info=True)
+    def _send_waiting(self) -> None:
+        """Send meshes whose step had no numbers."""
+        if self._waiting and self._wandb is not None:
+            self._wandb.log(self._waiting_step, self._waiting)
+        self._waiting = {}
 
 
-def open_metrics(path: Path, start_step: int) -> Any:
-    """Open the metrics file to append, without the rows from `start_step` on."""
+def open_metrics(path: Path, start_step: int) -> TextIO:
+    """Open the metrics file to append, without the rows from `start_step` on.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     kept = [row for row in read_metrics(path) if row["step"] < start_step]
     # Replaced as a whole, so a run stopped right here loses nothing.
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    os.replace(temporary, path)
-    return path.open("a")
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+    return path.open("a", encoding="utf-8")
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -244,7 +183,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
@@ -252,21 +191,3 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             rows.append(row)
     return rows
-
-
-def _has_credentials(wandb: Any) -> bool:
-    """Whether wandb can sign in without asking on the terminal."""
-    try:
-        return bool(wandb.login(prompt=False, verify=False))
-    except TypeError:  # an older wandb: login() always asks, but the key can be looked up
-        return bool(wandb.api.api_key)
-
-
-def _warn(what: str, error: Exception) -> None:
-    logger.warning(
-        "Weights & Biases %s (%s: %s). Training goes on; its numbers are in %s only.",
-        what,
-        type(error).__name__,
-        error,
-        METRICS_FILE,
-    )

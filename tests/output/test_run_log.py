@@ -87,7 +87,7 @@ def offline_runs(folder):
 
 
 def warnings_of(caplog):
-    return [r.getMessage() for r in caplog.records if r.name == "shapeopt.output.run_log"]
+    return [r.getMessage() for r in caplog.records if r.name == "shapeopt.output.wandb_run"]
 
 
 def test_importing_leaves_wandb_alone():
@@ -201,12 +201,14 @@ def test_missing_wandb_is_a_warning(tmp_path, monkeypatch, caplog):
 
 
 def test_failing_log_is_one_warning(tmp_path, monkeypatch, caplog):
+    import wandb
+
     with RunLog(tmp_path) as log:
 
         def broken(*_, **__):
             raise OSError("disk full")
 
-        monkeypatch.setattr(log._run, "log", broken)
+        monkeypatch.setattr(wandb.Run, "log", broken)
         for step in range(3):
             log.log(step, {"loss": 1})
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 3

@@ -1,0 +1,122 @@
+"""A run of Weights & Biases that may fail without harm to the training."""
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class WandbRun:
+    """One W&B run. When W&B fails, one warning says so, and from then on all calls do nothing.
+
+    Args:
+        folder: gets `wandb/`.
+        project: name of the W&B project.
+        mode: "online", which without an API key turns into "offline", or "offline".
+        config: the resolved configuration; plain containers only.
+    """
+
+    def __init__(
+        self, folder: Path, project: str, mode: str, config: Mapping[str, Any] | None
+    ) -> None:
+        self._wandb: Any = None
+        self._run: Any = None
+        try:
+            self._wandb = importlib.import_module("wandb")
+            if mode == "online" and not _has_credentials(self._wandb):
+                # Without a key, wandb would stop and ask for one on the terminal.
+                logger.warning(
+                    "Weights & Biases has no API key: logging offline. Run `wandb login`, then "
+                    "`wandb sync` on the folder in %s.",
+                    folder / "wandb",
+                )
+                mode = "offline"
+            self._run = self._wandb.init(
+                project=project,
+                mode=mode,
+                dir=str(folder),
+                config=dict(config or {}),
+                # A run of its own, even if the last one in this process is still open.
+                reinit="create_new",
+                settings=self._wandb.Settings(
+                    silent=True,
+                    console="off",
+                    save_code=False,
+                    disable_code=True,
+                    disable_git=True,
+                ),
+            )
+        except Exception as error:
+            _warn("could not be started", error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is logged goes anywhere."""
+        return self._run is not None
+
+    def log(self, step: int, row: Mapping[str, Any]) -> None:
+        """Log one row: numbers, and meshes from `mesh`."""
+        self._attempt(
+            f"did not take step {step}", lambda: self._run.log(dict(row), step=step, commit=True)
+        )
+
+    def mesh(self, path: Path) -> Any:
+        """A GLB file as a value to log, or None."""
+        return self._attempt("did not take a mesh", lambda: self._wandb.Object3D(str(path)))
+
+    def add_artifact(self, kind: str, path: str | os.PathLike[str]) -> None:
+        """Attach a file as an artifact of a type; it is read when the run is synchronised."""
+
+        def add() -> None:
+            artifact = self._wandb.Artifact(f"{kind}-{self._run.id}", type=kind)
+            # "mutable" spares a copy in the user's home folder.
+            artifact.add_file(str(Path(path).resolve()), policy="mutable")
+            self._run.log_artifact(artifact)
+
+        self._attempt(f"did not take the {kind} {path}", add)
+
+    def finish(self, failed: bool = False) -> None:
+        """Close the run; harmless if repeated."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run.finish(exit_code=int(failed))
+        except Exception as error:
+            _warn("could not finish its run", error)
+
+    def _attempt(self, what: str, action: Callable[[], Any]) -> Any:
+        """The action's result; if it fails, None, a warning, and no W&B from here on."""
+        if self._run is None:
+            return None
+        try:
+            return action()
+        except Exception as error:
+            _warn(what, error)
+            run, self._run = self._run, None
+            try:
+                run.finish(exit_code=1)
+            except Exception:
+                logger.debug("W&B could not finish its run either.", exc_info=True)
+            return None
+
+
+def _has_credentials(wandb: Any) -> bool:
+    """Whether wandb can sign in without asking on the terminal."""
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except TypeError:  # an older wandb: login() always asks, but the key can be looked up
+        return bool(wandb.api.api_key)
+
+
+def _warn(what: str, error: Exception) -> None:
+    logger.warning(
+        "Weights & Biases %s (%s: %s). Training goes on; its numbers are in the metrics file only.",
+        what,
+        type(error).__name__,
+        error,
+    )
