@@ -1,22 +1,15 @@
-import itertools
+import base64
 import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import torch
 
 from shapeopt.errors import InputError
-from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.report import MAX_CURVE_POINTS, metric_curves, write_report
 from shapeopt.output.viewing import render_png
-
-
-def cube():
-    vertices = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), requires_grad=True)
-    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    return PolygonMesh.from_polygons(vertices, quads)
+from tests.output.meshes import FAR, cube, prism
 
 
 def embedded(page):
@@ -55,7 +48,7 @@ def full_report(tmp_path):
         config="width: 16  # <small>",
         subtitle="a & b",
     )
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def test_page_is_whole_escaped_and_needs_no_network(tmp_path):
@@ -74,8 +67,6 @@ def test_page_is_whole_escaped_and_needs_no_network(tmp_path):
 
 
 def test_shapes_are_embedded_as_polygons(tmp_path):
-    import base64
-
     shapes = embedded(full_report(tmp_path))["surfaces"]
     assert len(shapes) == 2
     arrays = {k: base64.b64decode(shapes[0][k]) for k in ("vertices", "triangles", "edges")}
@@ -86,6 +77,16 @@ def test_shapes_are_embedded_as_polygons(tmp_path):
     np.testing.assert_allclose(vertices, np.stack([was[:, 0], was[:, 2], -was[:, 1]], 1), rtol=1e-6)
     assert len(arrays["triangles"]) == 4 * 3 * 12
     assert len(arrays["edges"]) == 4 * 2 * 12
+
+
+def test_far_from_the_origin_the_shape_is_the_same(tmp_path):
+    def vertices(surface):
+        page = write_report(tmp_path / "a.html", "far", {"prism": surface})
+        (shape,) = embedded(page.read_text(encoding="utf-8"))["surfaces"]
+        return np.frombuffer(base64.b64decode(shape["vertices"]), "<f4")
+
+    far = prism(7).scaled_and_moved(1, FAR)
+    np.testing.assert_allclose(vertices(far), vertices(prism(7)), rtol=0, atol=1e-6)
 
 
 def test_curves_are_grouped_thinned_and_have_gaps_where_not_finite():
@@ -100,7 +101,7 @@ def test_curves_are_grouped_thinned_and_have_gaps_where_not_finite():
 
 
 def test_everything_but_the_title_may_be_missing(tmp_path):
-    page = write_report(tmp_path / "a.html", "Nothing", {}).read_text()
+    page = write_report(tmp_path / "a.html", "Nothing", {}).read_text(encoding="utf-8")
     assert embedded(page) == {"surfaces": [], "curves": []}
     for heading in ("Summary", "Curves", "Pictures", "Configuration"):
         assert f"<h2>{heading}" not in page
