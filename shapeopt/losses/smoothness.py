@@ -17,9 +17,9 @@ class Smoothness(GeometryLoss):
 
     l is the length of an interior edge and theta the angle between the normals of its two
     polygons (0 is flat), in radians^power; 0 without an interior edge. With power 2 this is the
-    discrete bending energy of
-    Grinspun et al., *Discrete Shells* (SCA 2003), eq. 3, per length of edge and without the
-    dual lengths; with power 1, twice the total mean curvature per length of edge.
+    discrete bending energy of Grinspun et al., *Discrete Shells* (SCA 2003), eq. 3, per length of
+    edge and without the dual lengths; with power 1, twice the total mean curvature per length of
+    edge.
 
     Attributes:
         power: 1 keeps sharp edges, 2 spreads the bending.
