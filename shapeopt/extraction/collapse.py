@@ -18,6 +18,7 @@ from torch import Tensor
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tolerances import SHORTEST_EDGE
+from shapeopt.mesh.components import connected
 from shapeopt.mesh.polygons import edges_of_corners, next_corner, pair_faces
 from shapeopt.mesh.ragged import offsets_of, owners_of
 from shapeopt.mesh.safe_norm import safe_norm
@@ -50,8 +51,8 @@ def _representatives(
     """For each vertex the one that stands for all that it is joined to by short edges."""
     group = connected(found.num_vertices, found.edges[is_short])
     joined = torch.unique(found.edges[is_short])
-    worth = quality(joined).nan_to_num(-1.0)
-    best = worth.new_full((found.num_vertices,), -2.0)
+    worth = quality(joined)
+    best = worth.new_full((found.num_vertices,), -1.0)
     best.scatter_reduce_(0, group[joined], worth, "amax")
     winners = joined[worth == best[group[joined]]]
     stays = torch.arange(found.num_vertices, device=group.device)
@@ -62,18 +63,6 @@ def _representatives(
     )
     chosen[joined] = first[group[joined]]
     return chosen
-
-
-def connected(count: int, pairs: Int64[Tensor, "n 2"]) -> Int64[Tensor, "count"]:
-    """For each of ``count`` things the smallest one that it is connected to by the pairs."""
-    label = torch.arange(count, device=pairs.device)
-    while True:
-        one, two = label[pairs].unbind(1)
-        lower = label.scatter_reduce(0, one, two, "amin").scatter_reduce(0, two, one, "amin")
-        lower = lower[lower]
-        if torch.equal(lower, label):
-            return label
-        label = lower
 
 
 class _Loops(NamedTuple):
@@ -102,6 +91,7 @@ def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
     edge_class = connected(found.num_edges, same)
     stay = (sizes > 2).repeat_interleave(sizes)
     kept, place = torch.unique(edge_class[loops.edges[stay]], return_inverse=True)
+    kept = _at_the_box(found, edge_class)[kept]
     faces = torch.nonzero(sizes > 2).flatten()
     offsets = offsets_of(sizes[faces])
     return _select(
@@ -110,6 +100,15 @@ def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
         kept,
         _Loops(loops.faces[faces], offsets, loops.corners[stay], place),
     )
+
+
+def _at_the_box(found: ZeroSet, edge_class: Int64[Tensor, "e"]) -> Int64[Tensor, "e"]:
+    """For each class of edges that became one, named by its first, one at the box if there is."""
+    stands = torch.arange(found.num_edges, device=edge_class.device)
+    planes = found.signs.edge_zeros >= found.signs.constraints.num_neurons
+    at_box = torch.nonzero(planes.any(dim=1)).flatten()
+    stands[edge_class[at_box]] = at_box
+    return stands
 
 
 def _split_where_pinched(loops: _Loops) -> _Loops:

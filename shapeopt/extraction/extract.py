@@ -12,6 +12,7 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extractor import Backend, Extractor
+from shapeopt.extraction.no_zero import NoZero, empty_surface
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.extractor import Subdivision
 from shapeopt.extraction.subdivision.subdivide import subdivide
@@ -104,7 +105,11 @@ def extract_surface(
     if len(layers[-1].bias) != 1:
         raise InputError(f"the network has {len(layers[-1].bias)} outputs; a surface needs one")
     unit = condition(layers, box)
-    return unit.undo(extractor.surface_of(network, unit.layers, unit.box))
+    try:
+        surface = extractor.surface_of(network, unit.layers, unit.box)
+    except NoZero as none:
+        raise empty_surface(none, box, float(unit.output_size)) from None
+    return unit.undo(surface)
 
 
 def prepare(

@@ -30,6 +30,10 @@ class Extractor(ABC):
             network: that the layers are read from; an extractor may keep what it learnt of it.
             layers: of one output, with graph, in the dtype and on the device to compute with.
             box: the domain, in 2 or 3 dimensions.
+
+        Raises:
+            NoZero: if f has none in the box.
+            ExtractionError: if the surface cannot be extracted.
         """
 
 

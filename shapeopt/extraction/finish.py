@@ -64,11 +64,13 @@ def finish(
 def _sharpness(
     layers: Sequence[AffineLayer], found: ZeroSet, vertices: Int64[Tensor, "n"]
 ) -> Float[Tensor, "n"]:
-    """How far the equations of vertices are from being dependent: 1 at best, 0 at worst."""
+    """How far the equations of vertices are from being dependent: 1 at best, 0 at worst; and 1
+    more for every box plane that a vertex lies on: what touches the box must go on to do so."""
     signs = found.signs
     zeros, plus_bits = signs.vertex_zeros[vertices].long(), signs.vertex_plus_bits[vertices]
     rows = active_gradients(layers, signs.constraints, zeros, plus_bits)
-    return torch.linalg.det(unit(rows.flatten(0, 1)).view_as(rows)).abs()
+    sharpness = torch.linalg.det(unit(rows.flatten(0, 1)).view_as(rows)).abs().nan_to_num(0.0)
+    return sharpness + (zeros >= signs.constraints.num_neurons).sum(dim=1)
 
 
 def _with_plane_normals(

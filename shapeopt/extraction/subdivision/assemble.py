@@ -11,7 +11,7 @@ from shapeopt.complex.cells import Cells, collect_cells
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.errors import EmptySurfaceError
+from shapeopt.extraction.no_zero import NoZero
 from shapeopt.mesh.polygons import order_corners, pair_faces
 from shapeopt.networks.affine import AffineLayer
 
@@ -26,12 +26,12 @@ def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: b
         cap: add the 2-cells in the box planes with f < 0; the skeleton must hold them.
 
     Raises:
-        EmptySurfaceError: if there are none.
+        NoZero: if there are none.
     """
     output = skeleton.constraints.output
     edges = torch.nonzero((skeleton.edge_zeros == output).any(dim=1)).flatten()
     if len(edges) == 0:
-        raise _empty_surface(layers, box, skeleton)
+        raise _no_zero(layers, box, skeleton)
     polygons = collect_cells(skeleton, 2, edges, within=output)
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])
@@ -83,10 +83,8 @@ def _assemble(
     )
 
 
-def _empty_surface(
-    layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton
-) -> EmptySurfaceError:
-    """The error for a network without zeros, with the range of f: its extremes are at vertices.
+def _no_zero(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton) -> NoZero:
+    """With the range of f: its extremes are at vertices.
 
     Pruning may have stopped early, and left few of them; then the range is that of the vertices
     so far and the corners of the box.
@@ -96,12 +94,5 @@ def _empty_surface(
     values = torch.cat([skeleton.vertices, corners])
     for layer in layers[:-1]:
         values = torch.addmm(layer.bias, values, layer.weight.T).relu()
-    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T).detach()
-    low, high = float(values.min()), float(values.max())
-    side = "outside (f > 0)" if low >= 0 else "inside (f < 0)"
-    return EmptySurfaceError(
-        f"the network has no zero in the box {box.lower.tolist()} to {box.upper.tolist()}: "
-        f"f ranges from {low:.4g} to {high:.4g}, so the whole box is {side}. "
-        "Try a larger box (bounds=), or train longer: subtracting "
-        f"{(low + high) / 2:.4g} from the last bias would put a surface into the box"
-    )
+    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)
+    return NoZero(float(values.min()), float(values.max()))
