@@ -9,14 +9,14 @@ has the right value (a Newton step, which also removes rounding) and, by the imp
 theorem, the exact gradient dx/dw = -M^-1 dF/dw, for one forward pass over the vertices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.complex.signs import WORD_BITS, Constraints
+from shapeopt.complex.signs import Constraints, unpack
 from shapeopt.networks.affine import AffineLayer
 
 CHUNK = 2**12
@@ -29,7 +29,7 @@ def differentiable_vertices(
     constraints: Constraints,
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
-    signs: Int32[Tensor, "v words"],
+    plus_bits: Int32[Tensor, "v words"],
     rows: Float[Tensor, "v d d"] | None = None,
 ) -> Float[Tensor, "v d"]:
     """The vertices with their gradient to the layers' weights and biases.
@@ -38,16 +38,16 @@ def differentiable_vertices(
         layers: affine layers whose tensors carry the graph.
         vertices: extracted positions, treated as constants.
         zeros: the d constraints that are 0 at each vertex.
-        signs: packed + signs of each vertex.
+        plus_bits: packed + signs of each vertex.
         rows: gradients of the active constraints with respect to the position, if known.
 
     A vertex whose equations are singular to working precision (crossing folds that are parallel
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
     differentiable function of the weights.
     """
-    residual = _residuals(layers, box, constraints, vertices, zeros, signs)
+    residual = _residuals(layers, box, constraints, vertices, zeros, plus_bits)
     if rows is None:
-        rows = active_gradients(layers, constraints, zeros, signs)
+        rows = active_gradients(layers, constraints, zeros, plus_bits)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -64,29 +64,40 @@ def carries_gradient(layers: Sequence[AffineLayer]) -> bool:
 
 
 def affine_gradients(
-    layers: Sequence[AffineLayer], constraints: Constraints, signs: Int32[Tensor, "n words"]
+    layers: Sequence[AffineLayer], constraints: Constraints, plus_bits: Int32[Tensor, "n words"]
 ) -> Float[Tensor, "n d"]:
     """Gradient of the output in the regions with the given packed + signs, with graph."""
-    if len(signs) > CHUNK and signs.device.type == "cpu" and not carries_gradient(layers):
-        parts = [affine_gradients(layers, constraints, part) for part in signs.split(CHUNK)]
+    if len(plus_bits) > CHUNK and plus_bits.device.type == "cpu" and not carries_gradient(layers):
+        parts = [affine_gradients(layers, constraints, part) for part in plus_bits.split(CHUNK)]
         return torch.cat(parts)
+    dtype = layers[0].weight.dtype
+    active = (
+        _active(plus_bits, constraints, layer, dtype) for layer in reversed(range(len(layers) - 1))
+    )
+    return gradient_where(layers, active).expand(len(plus_bits), -1)
+
+
+def gradient_where(
+    layers: Sequence[AffineLayer], active: Iterable[Float[Tensor, "n _"]]
+) -> Float[Tensor, "n d"]:
+    """Gradient of the output where the given neurons are active; one row without hidden layers.
+
+    Args:
+        layers: of one output.
+        active: 1 for each active neuron and 0 for the others, of the last hidden layer first.
+    """
     *hidden, last = layers
-    gradient = last.weight.expand(len(signs), -1)
-    for index in reversed(range(len(hidden))):
-        active = _active(signs, constraints, index, gradient.dtype)
-        gradient = (gradient * active) @ hidden[index].weight
+    gradient = last.weight
+    for layer, mask in zip(reversed(hidden), active, strict=True):
+        gradient = (gradient * mask) @ layer.weight
     return gradient
 
 
 def _active(
-    signs: Int32[Tensor, "n words"], constraints: Constraints, layer: int, dtype: torch.dtype
+    plus_bits: Int32[Tensor, "n words"], constraints: Constraints, layer: int, dtype: torch.dtype
 ) -> Float[Tensor, "n width"]:
     """1 for each + neuron of the layer, and 0 for the others."""
-    octets = torch.arange(256, dtype=torch.uint8, device=signs.device)
-    bits = ((octets[:, None] >> octets[:8]) & 1).to(dtype)
-    words = signs[:, constraints.words(layer)].contiguous()
-    active = bits.index_select(0, words.view(torch.uint8).flatten().int())
-    return active.view(len(signs), WORD_BITS * words.shape[1])[:, : constraints.widths[layer]]
+    return unpack(plus_bits[:, constraints.words(layer)], constraints.widths[layer], dtype)
 
 
 def _residuals(
@@ -95,7 +106,7 @@ def _residuals(
     constraints: Constraints,
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
-    signs: Int32[Tensor, "v words"],
+    plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v d"]:
     """Values of the active constraints at the vertices, with graph.
 
@@ -109,7 +120,7 @@ def _residuals(
         here, column = _columns(constraints, index, zeros)
         residual = residual + torch.where(here, values.gather(1, column), 0)
         if index + 1 < len(layers):
-            values = values * _active(signs, constraints, index, vertices.dtype)
+            values = values * _active(plus_bits, constraints, index, vertices.dtype)
     return residual
 
 
@@ -118,7 +129,7 @@ def active_gradients(
     layers: Sequence[AffineLayer],
     constraints: Constraints,
     zeros: Int[Tensor, "v k"],
-    signs: Int32[Tensor, "v words"],
+    plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v k d"]:
     """Gradients of constraints that are 0 in some regions, one per row; planes along their axis."""
     zeros = zeros.long()
@@ -134,7 +145,7 @@ def active_gradients(
         picked = jacobian.gather(2, column[:, None, :].expand(-1, d, -1))
         rows = rows + torch.where(here[:, :, None], picked.transpose(1, 2), 0)
         if index + 1 < len(layers):
-            active = _active(signs, constraints, index, jacobian.dtype)
+            active = _active(plus_bits, constraints, index, jacobian.dtype)
             jacobian = jacobian * active[:, None, :]
     return rows
 

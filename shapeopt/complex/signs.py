@@ -12,9 +12,11 @@ n^2 / 2^65: 1e-5 for 20 million cells.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int, Int32, Int64
+from jaxtyping import Bool, Int, Int32, Int64, Shaped
 from torch import Tensor
 
 WORD_BITS = 32
@@ -81,26 +83,92 @@ def pack(bits: Bool[Tensor, "n width"]) -> Int32[Tensor, "n words"]:
     return octets.view(torch.int32)
 
 
-def unpack(words: Int32[Tensor, "n words"], width: int) -> Bool[Tensor, "n width"]:
-    """Inverse of :func:`pack`."""
-    shifts = torch.arange(WORD_BITS, dtype=torch.int32, device=words.device)
-    bits = (words[:, :, None] >> shifts) & 1
-    return bits.flatten(1)[:, :width].bool()
+def unpack(
+    words: Int32[Tensor, "n words"], width: int, dtype: torch.dtype = torch.bool
+) -> Shaped[Tensor, "n width"]:
+    """Inverse of :func:`pack`: True, or 1 of another type, for each bit that is set."""
+    octets = words.contiguous().view(torch.uint8).flatten().int()
+    bits = _octet_bits(dtype, words.device).index_select(0, octets)
+    return bits.view(len(words), WORD_BITS * words.shape[1])[:, :width]
+
+
+@lru_cache(maxsize=8)
+def _octet_bits(dtype: torch.dtype, device: torch.device) -> Shaped[Tensor, "256 8"]:
+    """The bits of every byte, the lowest first: unpacking by table is fastest on a CPU."""
+    octets = torch.arange(256, dtype=torch.uint8, device=device)
+    return ((octets[:, None] >> octets[:8]) & 1).to(dtype)
+
+
+def active_neurons(
+    packed: Int32[Tensor, "n words"], constraints: Constraints, dtype: torch.dtype
+) -> list[Shaped[Tensor, "n _"]]:
+    """1 for each + neuron and 0 for the others, ``[n, width]`` for each hidden layer."""
+    bits = unpack(packed, WORD_BITS * packed.shape[1], dtype)
+    widths = constraints.widths[:-1]
+    starts = [WORD_BITS * constraints.words(layer).start for layer in range(len(widths))]
+    return [bits[:, start : start + width] for start, width in zip(starts, widths, strict=True)]
+
+
+class BitPositions(NamedTuple):
+    """Where each constraint's sign is in packed signs; box planes have no bit.
+
+    Attributes:
+        words: the column that holds it.
+        bits: the word with its bit alone set, 0 for a box plane.
+    """
+
+    words: Int64[Tensor, "constraints"]
+    bits: Int32[Tensor, "constraints"]
+
+
+@lru_cache(maxsize=8)
+def bit_positions(constraints: Constraints, device: torch.device) -> BitPositions:
+    """Made once per architecture."""
+    words, bits = [], []
+    for layer, width in enumerate(constraints.widths):
+        position = torch.arange(width)
+        words.append(constraints.words(layer).start + position // WORD_BITS)
+        bits.append((1 << position % WORD_BITS).to(torch.int32))
+    planes = torch.zeros(2 * constraints.dimension, dtype=torch.int64)
+    return BitPositions(
+        torch.cat([*words, planes]).to(device),
+        torch.cat([*bits, planes.to(torch.int32)]).to(device),
+    )
 
 
 def with_plus(
     packed: Int32[Tensor, "n words"], neurons: Int[Tensor, "n"], constraints: Constraints
 ) -> Int32[Tensor, "n words"]:
     """The packed signs with one more neuron set to + in each row; box planes change nothing."""
-    neurons = neurons.long()
+    at, rows, neurons = bit_positions(constraints, packed.device), _rows(packed), neurons.long()
     packed = packed.clone()
-    for layer, width in enumerate(constraints.widths):
-        inside = neurons - constraints.first_neuron(layer)
-        rows = torch.nonzero((inside >= 0) & (inside < width)).flatten()
-        bit = inside[rows] % WORD_BITS
-        word = constraints.words(layer).start + inside[rows] // WORD_BITS
-        packed[rows, word] |= (torch.ones_like(bit) << bit).to(torch.int32)
+    packed[rows, at.words[neurons]] |= at.bits[neurons]
     return packed
+
+
+def without_plus(
+    packed: Int32[Tensor, "n words"], chosen: Int64[Tensor, "n k"], constraints: Constraints
+) -> Int32[Tensor, "n words"]:
+    """The packed signs with none of the row's chosen constraints +."""
+    at, rows = bit_positions(constraints, packed.device), _rows(packed)
+    packed = packed.clone()
+    for column in chosen.unbind(1):
+        packed[rows, at.words[column]] &= ~at.bits[column]
+    return packed
+
+
+def flipped(
+    packed: Int32[Tensor, "n words"], neurons: Int64[Tensor, "n"], constraints: Constraints
+) -> Int32[Tensor, "n words"]:
+    """The packed signs with that of one neuron per row turned."""
+    at, rows = bit_positions(constraints, packed.device), _rows(packed)
+    packed = packed.clone()
+    packed[rows, at.words[neurons]] ^= at.bits[neurons]
+    return packed
+
+
+def _rows(packed: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
+    return torch.arange(len(packed), device=packed.device)
 
 
 def sign_vectors(
@@ -136,10 +204,8 @@ class ZobristKeys:
         first = constraints.first_neuron(layer)
         numbers = self.plus.new_zeros(num_words(width) * WORD_BITS)
         numbers[:width] = self.plus[first : first + width]
-        patterns = torch.arange(256, device=numbers.device)[:, None] >> torch.arange(
-            8, device=numbers.device
-        )
-        return ((patterns & 1)[None] * numbers.view(-1, 1, 8)).sum(dim=2)
+        patterns = _octet_bits(torch.int64, numbers.device)
+        return (patterns * numbers.view(-1, 1, 8)).sum(dim=2)
 
     def of_words(self, words: Int32[Tensor, "n words"], layer: int) -> Int64[Tensor, "n"]:
         """The part of the key that the layer's + signs make."""

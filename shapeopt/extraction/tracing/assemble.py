@@ -1,9 +1,10 @@
-"""From the polygons of a trace to the mesh."""
+"""From the cells of a trace to the mesh, or in 2D the polyline."""
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from shapeopt.complex.signs import without_plus
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError
@@ -11,31 +12,31 @@ from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 
-def assemble(solver: ZeroCellSolver, pieces: ZeroCells) -> ZeroSet:
-    """Puts the pieces together by their keys. Vertices come out sorted by key.
+def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
+    """Puts the cells together by their keys. Vertices come out sorted by key.
 
     Raises:
-        ExtractionError: if the pieces do not fit together.
+        ExtractionError: if the cells do not fit together.
     """
-    keys = pieces.keys.index_select(0, pieces.facet_cells)
-    turns = solver.turning_to_zero(pieces.facets, pieces.is_plus)
+    keys = cells.keys.index_select(0, cells.facet_cells)
+    turns = solver.turning_to_zero(cells.facet_constraints, cells.is_plus)
     if solver.box.dimension == 3:
-        return _polygon_mesh(solver, pieces, keys, turns)
-    return _polyline(solver, pieces, keys + turns)
+        return _mesh_of_polygons(solver, cells, keys, turns)
+    return _polyline_of_segments(solver, cells, keys + turns)
 
 
-def _polygon_mesh(
-    solver: ZeroCellSolver, pieces: ZeroCells, keys: Int64[Tensor, "m"], turns: Int64[Tensor, "m"]
+def _mesh_of_polygons(
+    solver: ZeroCellSolver, cells: ZeroCells, keys: Int64[Tensor, "m"], turns: Int64[Tensor, "m"]
 ) -> ZeroSet:
-    """Corners of equal key are one vertex, facets of equal key one edge."""
-    following = pieces.next_facets
+    """3D: corners of equal key are one vertex, facets of equal key one edge."""
+    following = cells.next_facets
     previous = torch.empty_like(following)
     previous[following] = torch.arange(len(following), device=following.device)
     vertex_keys, corners_of, first_corner, vertex = distinct(keys + turns + turns[previous])
     _, facets_of, first_facet, edge = distinct(keys + turns)
 
     facet = facets_of[first_facet]
-    is_inner = pieces.facets[facet] < solver.constraints.output
+    is_inner = cells.facet_constraints[facet] < solver.constraints.output
     other = facets_of[(first_facet + is_inner).clamp_(max=len(facets_of) - 1)]
     ends = torch.stack([vertex, vertex[following]], dim=1)
     # The two polygons at an edge run through it in opposite directions.
@@ -43,53 +44,53 @@ def _polygon_mesh(
     counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
     if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
         raise disagreement("polygons")
-    piece = pieces.facet_cells
+    polygon = cells.facet_cells
     corner = corners_of[first_corner]
-    lines = torch.stack([pieces.facets[previous[corner]], pieces.facets[corner]], dim=1)
-    lines = lines.sort(dim=1).values  # the same from whichever polygon
-    signs = solver.without(pieces.signs[piece[corner]], lines)
+    zeros = cells.facet_constraints[torch.stack([previous[corner], corner], dim=1)]
+    zeros = zeros.sort(dim=1).values  # the same from whichever polygon
     return ZeroSet(
-        pieces.corners[corner],
+        cells.corners[corner],
         ends[facet],
-        torch.stack([piece[facet], torch.where(is_inner, piece[other], -1)], dim=1),
-        pieces.offsets,
+        torch.stack([polygon[facet], torch.where(is_inner, polygon[other], -1)], dim=1),
+        cells.offsets,
         vertex,
         SurfaceSigns(
             solver.constraints,
-            solver.with_output(lines),
-            signs,
-            solver.with_output(pieces.facets[facet][:, None]),
-            pieces.signs,
+            solver.with_output(zeros),
+            without_plus(cells.plus_bits[polygon[corner]], zeros, solver.constraints),
+            solver.with_output(cells.facet_constraints[facet][:, None]),
+            cells.plus_bits,
             vertex_keys,
         ),
-        torch.full_like(pieces.keys, -1),
+        torch.full_like(cells.keys, -1),
         is_oriented=True,
     )
 
 
-def _polyline(solver: ZeroCellSolver, pieces: ZeroCells, facet_keys: Int64[Tensor, "m"]) -> ZeroSet:
-    """Facets of equal key are one vertex."""
+def _polyline_of_segments(
+    solver: ZeroCellSolver, cells: ZeroCells, facet_keys: Int64[Tensor, "m"]
+) -> ZeroSet:
+    """2D: ends of equal key are one vertex."""
     vertex_keys, facets_of, first_facet, vertex = distinct(facet_keys)
     facet = facets_of[first_facet]
-    is_inner = pieces.facets[facet] < solver.constraints.output
+    is_inner = cells.facet_constraints[facet] < solver.constraints.output
     counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
     if not torch.equal(counts, 1 + is_inner.long()):
         raise disagreement("segments")
-    lines = pieces.facets[facet][:, None]
-    signs = solver.without(pieces.signs[pieces.facet_cells[facet]], lines)
+    zeros = cells.facet_constraints[facet][:, None]
     none = facet.new_empty(0)
     return ZeroSet(
-        pieces.corners[facet],
+        cells.corners[facet],
         vertex.view(-1, 2),
-        facet.new_full((len(pieces), 2), -1),
+        facet.new_full((len(cells), 2), -1),
         facet.new_zeros(1),
         none,
         SurfaceSigns(
             solver.constraints,
-            solver.with_output(lines),
-            signs,
-            solver.with_output(facet.new_empty(len(pieces), 0)),
-            pieces.signs[:0],
+            solver.with_output(zeros),
+            without_plus(cells.plus_bits[cells.facet_cells[facet]], zeros, solver.constraints),
+            solver.with_output(facet.new_empty(len(cells), 0)),
+            cells.plus_bits[:0],
             vertex_keys,
         ),
         none,
@@ -97,9 +98,9 @@ def _polyline(solver: ZeroCellSolver, pieces: ZeroCells, facet_keys: Int64[Tenso
     )
 
 
-def disagreement(pieces: str) -> ExtractionError:
+def disagreement(cells: str) -> ExtractionError:
     return ExtractionError(
-        f"two {pieces} of the zero set disagree about where they meet: folds of the network "
+        f"two {cells} of the zero set disagree about where they meet: folds of the network "
         "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
     )
 

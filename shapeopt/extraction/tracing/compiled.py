@@ -1,4 +1,4 @@
-"""Cells of the zero set and vertices from their signs, compiled for the CPU."""
+"""Cells of the zero set and vertices from their signs, compiled for the CPU: see ``plain.py``."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.extraction.compiled import in_parts
-from shapeopt.extraction.tolerances import MARGIN_ULPS
-from shapeopt.extraction.tracing.kernels import EPS, FlatNet, solve_vertices, walk_polygons
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
+from shapeopt.extraction.tracing import kernels
+from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import Outlines
 from shapeopt.networks.affine import AffineLayer
 
@@ -29,7 +29,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
         super().__init__(layers, box, scale)
         weights = [layer.weight.numpy().T.ravel() for layer in layers]
-        self._net = FlatNet(
+        self._net = kernels.FlatNet(
             np.array([3, *self.constraints.widths]),
             np.concatenate(weights),
             np.cumsum([0, *(len(part) for part in weights)]),
@@ -39,35 +39,45 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             box.upper.numpy(),
         )
 
-    def _polygons(self, signs: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]) -> Outlines:
-        count = len(signs)
+    def _polygons(
+        self, plus_bits: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]
+    ) -> Outlines:
+        count = len(plus_bits)
         counts = np.empty(count, np.int64)
-        given = self._net, self.shift.numpy(), signs.numpy().view(np.uint32), base.numpy(), counts
-        room = ROOM * (count + SMALL)
+        regions = kernels.Regions(plus_bits.numpy().view(np.uint32), base.numpy())
+        settings = kernels.WalkSettings(self.shift.numpy(), NEAREST_LINES, LONGEST_CORRECTION)
+        size = ROOM * (count + SMALL)
         while True:
-            facets, corners = np.empty(room, np.int64), np.empty((room, 3))
-            found = in_parts(walk_polygons, count, SMALL, *given, facets, corners)
-            if min(size for _, size in found) >= 0:
+            room = kernels.OutlineRoom(counts, np.empty(size, np.int64), np.empty((size, 3)))
+            given = self._net, regions, settings, room
+            found = in_parts(kernels.walk_polygons, count, SMALL, *given)
+            if min(filled for _, filled in found) >= 0:
                 break
-            room *= 2
-        chosen = [slice(first, first + size) for first, size in found]
-        return (
+            size *= 2
+        chosen = [slice(first, first + filled) for first, filled in found]
+        return Outlines(
             torch.from_numpy(counts),
-            torch.from_numpy(np.concatenate([facets[part] for part in chosen])),
-            torch.from_numpy(np.concatenate([corners[part] for part in chosen])),
+            torch.from_numpy(np.concatenate([room.constraints[part] for part in chosen])),
+            torch.from_numpy(np.concatenate([room.corners[part] for part in chosen])),
         )
 
     def solve_vertices(
         self,
         vertices: Float64[Tensor, "v 3"],
         zeros: Int64[Tensor, "v 3"],
-        signs: Int32[Tensor, "v words"],
+        plus_bits: Int32[Tensor, "v words"],
     ) -> tuple[Float64[Tensor, "v 3"], Bool[Tensor, "v"], Float64[Tensor, "v 3 3"]]:
         """As in :class:`ZeroCellSolver`."""
         count = len(vertices)
-        positions, rows = np.empty((count, 3)), np.empty((count, 3, 3))
-        holds = np.empty(count, np.bool_)
-        given = vertices.numpy(), zeros.numpy(), signs.numpy().view(np.uint32)
-        margins = self.size.numpy(), MARGIN_ULPS * EPS
-        in_parts(solve_vertices, count, SMALL, self._net, *margins, *given, positions, holds, rows)
-        return torch.from_numpy(positions), torch.from_numpy(holds), torch.from_numpy(rows)
+        regions = kernels.Regions(plus_bits.numpy().view(np.uint32), vertices.numpy())
+        margins = kernels.Margins(self.size.numpy(), MARGIN_ULPS * kernels.EPS)
+        room = kernels.SolvedRoom(
+            np.empty((count, 3)), np.empty(count, np.bool_), np.empty((count, 3, 3))
+        )
+        given = self._net, regions, zeros.numpy(), margins, room
+        in_parts(kernels.solve_vertices, count, SMALL, *given)
+        return (
+            torch.from_numpy(room.positions),
+            torch.from_numpy(room.holds),
+            torch.from_numpy(room.rows),
+        )

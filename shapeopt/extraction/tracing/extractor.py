@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -19,7 +20,7 @@ from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import RESOLUTION, SCALE_RESOLUTION, find_seeds, sample_grid
 from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.extraction.tracing.trace import cells_at, follow, in_double
-from shapeopt.extraction.tracing.warm_start import retrace, solve_again
+from shapeopt.extraction.tracing.warm_start import SolvedVertices, retrace, solve_again
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import AffineLayer
 
@@ -40,7 +41,8 @@ class Tracing(Extractor):
         backend: see :data:`shapeopt.extraction.extractor.Backend`.
 
     Raises:
-        InputError: for a number of cells or calls below 1, or a backend that does not exist.
+        InputError: for fewer than 1 cell, a negative number of calls, or a backend that does not
+            exist.
     """
 
     def __init__(
@@ -62,57 +64,81 @@ class Tracing(Extractor):
 
     def reset(self) -> None:
         """Forgets the last surface: the next call starts from the seeds alone."""
-        self._network: weakref.ref[nn.Module] | None = None
-        self._box: Box | None = None
-        self._last: tuple[ZeroCells, ZeroSet] | None = None
-        self._scale: Tensor | None = None
-        self._calls_to_search = 0
+        self._last: _Last | None = None
 
     def surface_of(
         self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
     ) -> PolyhedralSurface:
         """See :meth:`Extractor.surface_of`."""
-        if not self._knows(network, box):
+        if self._last is not None and not self._last.is_of(network, box):
             self.reset()
-            self._network, self._box = weakref.ref(network), box
         try:
-            return self._trace(layers, box)
+            return self._trace(network, layers, box)
         except ExtractionError:
             if self._last is None:
                 raise
-            self._last, self._scale, self._calls_to_search = None, None, 0
-            return self._trace(layers, box)
+            self.reset()
+            return self._trace(network, layers, box)
 
-    def _knows(self, network: nn.Module, box: Box) -> bool:
-        """Whether the last call was for the same network and box."""
-        if self._network is None or self._network() is not network or self._box is None:
-            return False
-        last = self._box
-        return (last.lower.device, last.lower.dtype) == (box.lower.device, box.lower.dtype) and (
-            torch.equal(last.lower, box.lower) and torch.equal(last.upper, box.upper)
-        )
-
-    def _trace(self, layers: Sequence[AffineLayer], box: Box) -> PolyhedralSurface:
-        """Goes on from the surface of the last call, and from seeds if a search is due."""
+    def _trace(
+        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
+    ) -> PolyhedralSurface:
+        """The surface, warm if there is a last one; it becomes the last one itself."""
         constant, domain = in_double(layers, box)
-        if self._scale is None:
-            self._scale = sample_grid(constant, domain, SCALE_RESOLUTION).scale
-        solver = zero_cell_solver(constant, domain, self._scale, self.backend)
-        cells, solved = None, None
-        if self._last is not None:
-            solved = solve_again(solver, self._last[1])
-            cells = retrace(solver, *self._last, solved)
-            cells = cells if len(cells) else None
-        self._calls_to_search -= 1
-        if cells is None or self._calls_to_search < 0:
-            cells = self._search(solver, cells)
+        last = self._last
+        scale = last.scale if last else sample_grid(constant, domain, SCALE_RESOLUTION).scale
+        solver = zero_cell_solver(constant, domain, scale, self.backend)
+        solved = solve_again(solver, last.found) if last else None
+        cells, calls_to_search = self._cells(solver, solved)
         found = assemble(solver, cells)
-        self._last = cells, found
+        self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
         rows_at = partial(solved.rows_at, solver) if solved is not None else None
         return finish(layers, box, found, rows_at)
 
-    def _search(self, solver: ZeroCellSolver, cells: ZeroCells | None) -> ZeroCells:
-        """The cells and all those connected to a seed."""
-        self._calls_to_search = self.search_every
+    def _cells(
+        self, solver: ZeroCellSolver, solved: SolvedVertices | None
+    ) -> tuple[ZeroCells, int]:
+        """The cells connected to the last surface, and to seeds if a search is due.
+
+        Returns:
+            The cells, and how many calls can go by before the next search.
+        """
+        cells, last = None, self._last
+        if last is not None and solved is not None:
+            cells = retrace(solver, last.cells, last.found, solved)
+            if len(cells) and last.calls_to_search > 0:
+                return cells, last.calls_to_search - 1
+            cells = cells if len(cells) else None
         seeds = find_seeds(solver.layers, solver.box, self.seeds, may_be_empty=cells is not None)
-        return follow(solver, cells_at(solver, seeds, cells))
+        return follow(solver, cells_at(solver, seeds, cells)), self.search_every
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What a call leaves to the next one.
+
+    Attributes:
+        network: that the surface is of; it may have been deleted since.
+        box: the domain.
+        scale: size of the hidden neurons' values, measured at the cold start.
+        cells: of the zero set.
+        found: the mesh that they make.
+        calls_to_search: calls that can go by before the next search of the seeds.
+    """
+
+    network: weakref.ref[nn.Module]
+    box: Box
+    scale: Float[Tensor, "hidden"]
+    cells: ZeroCells
+    found: ZeroSet
+    calls_to_search: int
+
+    def is_of(self, network: nn.Module, box: Box) -> bool:
+        """Whether the network and the box are the same; its weights may have changed."""
+        mine, given = self.box.lower, box.lower
+        return (
+            self.network() is network
+            and (mine.device, mine.dtype) == (given.device, given.dtype)
+            and torch.equal(mine, given)
+            and torch.equal(self.box.upper, box.upper)
+        )

@@ -1,7 +1,8 @@
-"""Polygons and vertices from their signs as in ``pieces.py``, compiled for the CPU; see there.
+"""Polygons and vertices from their signs as in ``plain.py``, compiled for the CPU; see there.
 
 One loop does everything for a polygon or vertex while it is in the cache. All is in float64. The
-first trace compiles (some ten seconds); numba keeps the code on disk if it can.
+first trace compiles (some ten seconds); numba keeps the code on disk if it can. Constants of other
+files come as arguments: the kept code would not notice that they change.
 """
 
 from typing import NamedTuple, no_type_check
@@ -9,8 +10,6 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from shapeopt.extraction.compiled import kernel
-from shapeopt.extraction.tolerances import LONGEST_CORRECTION
-from shapeopt.extraction.tracing.plain import NEAREST_LINES
 
 EPS = np.finfo(np.float64).eps
 
@@ -27,50 +26,118 @@ class FlatNet(NamedTuple):
     upper: np.ndarray
 
 
+class Regions(NamedTuple):
+    """Regions of the network, and a point for each."""
+
+    plus_bits: np.ndarray  # [n, words], packed + signs
+    points: np.ndarray  # [n, 3]
+
+
+class AffineMaps(NamedTuple):
+    """The constraints as affine functions in one region."""
+
+    lines: np.ndarray  # [4, constraints]: values at the region's point, slopes along the axes
+    sign: np.ndarray  # [constraints]: -1 for neurons that are not +, or else 1
+    active: np.ndarray  # room for the numbers of a layer's + neurons
+
+
+class Plane(NamedTuple):
+    """The plane f = 0."""
+
+    frame: np.ndarray  # [3, 3]: two unit directions in it and its unit normal, right-handed
+    origin: np.ndarray  # [3]: its nearest point to the region's point, from there
+
+
+class Lines(NamedTuple):
+    """Where constraints are 0 in the plane f = 0, positive inside the polygon."""
+
+    planar: np.ndarray  # [4, n]: value, slopes, and the part of the value that is shift
+    numbers: np.ndarray  # [n], which constraints they are
+    lengths: np.ndarray  # [n], room for a number per line
+
+
+class WalkSettings(NamedTuple):
+    """What decides between lines at rounding level, and how many to start with."""
+
+    shift: np.ndarray  # [constraints], see plain.py
+    nearest: int  # lines that a polygon is first tried with
+    longest_correction: float
+
+
+class OutlineRoom(NamedTuple):
+    """Room for outlines, to be filled."""
+
+    counts: np.ndarray  # [n], corners of each polygon
+    constraints: np.ndarray  # [m], of the edge from each corner on
+    corners: np.ndarray  # [m, 3]
+
+
+class Margins(NamedTuple):
+    """How safely signs must hold."""
+
+    size: np.ndarray  # [constraints], typical size of each one's values
+    fraction: float  # of that size, for folds at right angles
+
+
+class SolvedRoom(NamedTuple):
+    """Room for vertices, to be filled."""
+
+    positions: np.ndarray  # [v, 3]
+    holds: np.ndarray  # [v], whether the other signs hold there
+    rows: np.ndarray  # [v, 3, 3], gradients of the zeros
+
+
 @kernel
 @no_type_check
-def walk_polygons(part, start, stop, net, shift, signs, base, counts, facets, corners):
+def walk_polygons(part, start, stop, net, regions, settings, room):
     """Walks round the polygons start..stop.
 
     Returns where the part's fraction of the room starts, and how many corners it put there: -1 if
     there was no room for them.
     """
-    num_hidden, total = len(net.biases) - 1, len(shift)
-    lines, planar = np.empty((4, total)), np.empty((4, total))
-    sign, way = np.ones(total), np.empty(max(total, NEAREST_LINES))
-    near, numbers = np.empty((4, NEAREST_LINES)), np.zeros(NEAREST_LINES, np.int64)
-    every, frame, origin = np.arange(total), np.empty((3, 3)), np.empty(3)
-    active = np.empty(net.widths.max(), np.int64)
-    rows = max(len(signs), 1)
-    first, last = len(facets) * start // rows, len(facets) * stop // rows
+    total, nearest = len(settings.shift), settings.nearest
+    maps, plane = _room_for_maps(net, total), Plane(np.empty((3, 3)), np.empty(3))
+    every = Lines(np.empty((4, total)), np.arange(total), np.empty(total))
+    near = Lines(np.empty((4, nearest)), np.zeros(nearest, np.int64), np.empty(nearest))
+    frame, origin = plane.frame, plane.origin
+    points, counts = regions.points, room.counts
+    constraints, corners = room.constraints, room.corners
+    rows = max(len(points), 1)
+    first, last = len(corners) * start // rows, len(corners) * stop // rows
     found = first
     for row in range(start, stop):
-        _affine_maps(net, signs, base, row, lines, sign, active)
-        _find_plane(lines, num_hidden, frame, origin)
-        _cut_plane(lines, sign, shift, num_hidden, frame, origin, planar)
-        reach = _choose_nearest(planar, way[:total], near, numbers)
-        room = facets[found:last], corners[found:last]
-        count = _walk(near, numbers, reach, way[:NEAREST_LINES], *room)
+        _affine_maps(net, regions, row, maps)
+        _find_plane(maps.lines, len(net.biases) - 1, plane)
+        _cut_plane(maps, settings.shift, len(net.biases) - 1, plane, every.planar)
+        reach = _choose_nearest(every, near)
+        free = constraints[found:last], corners[found:last]
+        count = _walk(near, reach, settings.longest_correction, *free)
         if count == 0:
-            count = _walk(planar, every, np.inf, way[:total], *room)
+            count = _walk(every, np.inf, settings.longest_correction, *free)
         if count < 0:
             return first, -1
         counts[row] = count
         for i in range(found, found + count):
             s, t = corners[i, 0], corners[i, 1]
             for k in range(3):
-                corners[i, k] = base[row, k] + origin[k] + s * frame[0, k] + t * frame[1, k]
-        found += counts[row]
+                corners[i, k] = points[row, k] + origin[k] + s * frame[0, k] + t * frame[1, k]
+        found += count
     return first, found - first
 
 
 @kernel
 @no_type_check
-def _affine_maps(net, signs, base, row, lines, sign, active):
-    """Values at a base of all neurons, with the signs of a row, and of the box planes:
-    ``lines[0]``; their slopes along the axes: the rest; and 1 for + or -1 for each hidden neuron:
-    ``sign``."""
-    x, y, z = base[row]
+def _room_for_maps(net, total):
+    return AffineMaps(np.empty((4, total)), np.ones(total), np.empty(net.widths.max(), np.int64))
+
+
+@kernel
+@no_type_check
+def _affine_maps(net, regions, row, maps):
+    """Fills in the maps of one region."""
+    plus_bits, points = regions.plus_bits, regions.points
+    lines, sign, active = maps.lines, maps.sign, maps.active
+    x, y, z = points[row]
     width = net.widths[1]
     for j in range(width):
         of_x, of_y = net.weights[j], net.weights[width + j]
@@ -82,30 +149,30 @@ def _affine_maps(net, signs, base, row, lines, sign, active):
         num_in, word = net.widths[layer], net.words[layer - 1]
         previous, count = first - num_in, 0
         for i in range(num_in):
-            bit = (signs[row, word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
+            bit = (plus_bits[row, word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
             active[count] = i
             count += bit
             sign[previous + i] = 2.0 * bit - 1.0
-        _add_layer(net, layer, lines, active, count, previous, first)
+        _add_layer(net, layer, lines, active[:count], previous, first)
         first += net.widths[layer + 1]
     for plane in range(first, first + 6):
         axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
         for k in range(3):
             lines[1 + k, plane] = 0
         lines[1 + axis, plane] = -1 if is_upper else 1
-        x = base[row, axis]
+        x = points[row, axis]
         lines[0, plane] = net.upper[axis] - x if is_upper else x - net.lower[axis]
 
 
 @kernel
 @no_type_check
-def _add_layer(net, layer, lines, active, count, previous, first):
+def _add_layer(net, layer, lines, active, previous, first):
     """Puts a layer's rows into ``lines`` behind those of the previous one.
 
     The active neurons are added four at a time, in loops over slices, which the compiler makes
     vector instructions of.
     """
-    width, start = net.widths[layer + 1], net.starts[layer]
+    width, start, count = net.widths[layer + 1], net.starts[layer], len(active)
     for k in range(4):
         before, out = lines[k][previous:first], lines[k][first : first + width]
         for j in range(width):
@@ -131,10 +198,9 @@ def _add_layer(net, layer, lines, active, count, previous, first):
 
 @kernel
 @no_type_check
-def _find_plane(lines, output, frame, origin):
-    """Two unit directions in the plane f = 0 and its unit normal, right-handed; and the point of
-    the plane that is nearest to the base, from there."""
-    first, second, normal = frame[0], frame[1], frame[2]
+def _find_plane(lines, output, plane):
+    """Fills in the plane f = 0."""
+    first, second, normal, origin = plane.frame[0], plane.frame[1], plane.frame[2], plane.origin
     gradient = lines[1:, output]
     length = np.sqrt(_dot(gradient, gradient))
     least = 0
@@ -168,12 +234,12 @@ def _dot(a, b):
 
 @kernel
 @no_type_check
-def _cut_plane(lines, sign, shift, output, frame, origin, planar):
-    """Where the constraints are 0 in the plane, positive inside: value, slopes, and the part of
-    the value that is shift. f itself becomes a constant."""
+def _cut_plane(maps, shift, output, plane, planar):
+    """Fills in the lines of all constraints; f itself becomes a constant."""
+    lines, sign, frame = maps.lines, maps.sign, plane.frame
     at_base, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
     values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
-    (sx, sy, sz), (tx, ty, tz), (x, y, z) = frame[0], frame[1], origin
+    (sx, sy, sz), (tx, ty, tz), (x, y, z) = frame[0], frame[1], plane.origin
     for j in range(len(shift)):
         value = at_base[j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
         slopes_s[j] = sign[j] * (along_x[j] * sx + along_y[j] * sy + along_z[j] * sz)
@@ -185,9 +251,10 @@ def _cut_plane(lines, sign, shift, output, frame, origin, planar):
 
 @kernel
 @no_type_check
-def _squared_distances(values, slopes_s, slopes_t, squared):
+def _squared_distances(planar, squared):
     """Of lines from the base, negative outside: rounding may put it there, and then the line it is
     furthest outside of is the nearest."""
+    values, slopes_s, slopes_t = planar[0], planar[1], planar[2]
     for j in range(len(squared)):
         size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
         distance = values[j] * abs(values[j]) / size
@@ -196,82 +263,67 @@ def _squared_distances(values, slopes_s, slopes_t, squared):
 
 @kernel
 @no_type_check
-def _choose_nearest(planar, squared, near, lines):
-    """Copies the lines nearest to the base into ``near``, and their numbers into ``lines``; what
-    room is left is filled with constants.
+def _choose_nearest(every, near):
+    """Copies the lines nearest to the base into ``near``; what room is left is filled with
+    constants.
 
     Returns the squared distance from the base within which no line is missing.
     """
-    values, slopes_s, slopes_t = planar[0], planar[1], planar[2]
-    _squared_distances(values, slopes_s, slopes_t, squared)
-    room, count, reach = len(lines), 0, np.inf
+    squared, chosen = every.lengths, near.numbers
+    _squared_distances(every.planar, squared)
+    room, count, reach = len(chosen), 0, np.inf
     for j in range(len(squared)):
         if squared[j] < reach:
             if count == room:
                 count -= 1
             at = count
-            while at > 0 and squared[lines[at - 1]] > squared[j]:
-                lines[at] = lines[at - 1]
+            while at > 0 and squared[chosen[at - 1]] > squared[j]:
+                chosen[at] = chosen[at - 1]
                 at -= 1
-            lines[at] = j
+            chosen[at] = j
             count += 1
             if count == room:
-                reach = squared[lines[room - 1]]
+                reach = squared[chosen[room - 1]]
     for i in range(room):
         for k in range(4):
-            near[k, i] = planar[k, lines[i]] if i < count else k == 0
+            near.planar[k, i] = every.planar[k, chosen[i]] if i < count else k == 0
     return reach
 
 
 @kernel
 @no_type_check
-def _walk(planar, numbers, reach, way, facets, corners):
+def _walk(lines, reach, longest_correction, constraints, corners):
     """Walks round a polygon, from the foot point on its nearest line.
 
     Args:
-        planar, numbers: the lines, see ``_cut_plane``.
+        lines: to walk along.
         reach: squared distance from the base within which no line is missing.
-        way: room for a number per line.
+        longest_correction: see ``_without_shift``.
+        constraints: room for the constraint of each edge.
+        corners: room for where it starts, in coordinates of the plane.
 
     Returns its number of corners, 0 if the walk leaves the reach or does not come back, -1 if
     there is no room.
     """
-    values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
-    total = len(way)
-    _squared_distances(values, slopes_s, slopes_t, way)
-    start = way.argmin()
+    slopes_s, slopes_t, lengths = lines.planar[1], lines.planar[2], lines.lengths
+    _squared_distances(lines.planar, lengths)
+    start = lengths.argmin()
     size = slopes_s[start] * slopes_s[start] + slopes_t[start] * slopes_t[start]
-    s, t = -values[start] / size * slopes_s[start], -values[start] / size * slopes_t[start]
+    foot = -lines.planar[0, start] / size
+    s, t = foot * slopes_s[start], foot * slopes_t[start]
     current, previous = start, start
-    for step in range(total):
-        along_s, along_t = slopes_t[current], -slopes_s[current]  # the inside is to the left
-        for j in range(total):
-            there = values[j] + slopes_s[j] * s + slopes_t[j] * t
-            rising = slopes_s[j] * along_s + slopes_t[j] * along_t
-            length = there / -rising
-            way[j] = length if rising < 0 else np.inf
-        way[current] = way[previous] = np.inf
-        line, shortest = 0, np.inf
-        for j in range(total):
-            length = max(way[j], 0.0)
-            if length < shortest:  # of several at rounding level, the first
-                line, shortest = j, length
+    for step in range(len(lengths)):
+        line, shortest = _next_line(lines, current, previous, s, t)
         # The base may lie past the corner by its own rounding: the first corner is exact for it.
-        length = way[line] if step == 0 else shortest
-        s, t = s + length * along_s, t + length * along_t
+        length = lengths[line] if step == 0 else shortest
+        s, t = s + length * slopes_t[current], t + length * -slopes_s[current]
         if not s * s + t * t < reach:
             return 0
-        if step == len(facets):
+        if step == len(constraints):
             return -1
-        facets[step] = numbers[line]
-        corners[step, 0], corners[step, 1] = s, t
-        determinant = slopes_s[current] * slopes_t[line] - slopes_t[current] * slopes_s[line]
-        one, two = shifts[current], shifts[line]
-        step_s = (one * slopes_t[line] - two * slopes_t[current]) / determinant
-        step_t = (two * slopes_s[current] - one * slopes_s[line]) / determinant
-        if max(abs(step_s), abs(step_t)) < LONGEST_CORRECTION:
-            corners[step, 0] += step_s
-            corners[step, 1] += step_t
+        constraints[step] = lines.numbers[line]
+        step_s, step_t = _without_shift(lines.planar, current, line, longest_correction)
+        corners[step, 0], corners[step, 1] = s + step_s, t + step_t
         if line == start:
             return step + 1
         previous, current = current, line
@@ -280,49 +332,106 @@ def _walk(planar, numbers, reach, way, facets, corners):
 
 @kernel
 @no_type_check
-def solve_vertices(
-    part, start, stop, net, size, margin, vertices, zeros, signs, positions, holds, rows
-):
+def _next_line(lines, current, previous, s, t):
+    """The line that the walk from (s, t) along the current one meets first, and how far it is.
+
+    ``lines.lengths`` keeps the ways to all lines, negative behind.
+    """
+    values, slopes_s, slopes_t = lines.planar[0], lines.planar[1], lines.planar[2]
+    lengths = lines.lengths
+    along_s, along_t = slopes_t[current], -slopes_s[current]  # the inside is to the left
+    for j in range(len(lengths)):
+        there = values[j] + slopes_s[j] * s + slopes_t[j] * t
+        rising = slopes_s[j] * along_s + slopes_t[j] * along_t
+        length = there / -rising
+        lengths[j] = length if rising < 0 else np.inf
+    lengths[current] = lengths[previous] = np.inf
+    line, shortest = 0, np.inf
+    for j in range(len(lengths)):
+        length = max(lengths[j], 0.0)
+        if length < shortest:  # of several at rounding level, the first
+            line, shortest = j, length
+    return line, shortest
+
+
+@kernel
+@no_type_check
+def _without_shift(planar, one, two, longest_correction):
+    """How far the corner of two lines moves when their shifts are taken away.
+
+    It stays where that is further than the longest correction: there the lines are parallel up to
+    rounding.
+    """
+    slopes_s, slopes_t, shifts = planar[1], planar[2], planar[3]
+    determinant = slopes_s[one] * slopes_t[two] - slopes_t[one] * slopes_s[two]
+    step_s = (shifts[one] * slopes_t[two] - shifts[two] * slopes_t[one]) / determinant
+    step_t = (shifts[two] * slopes_s[one] - shifts[one] * slopes_s[two]) / determinant
+    if max(abs(step_s), abs(step_t)) < longest_correction:
+        return step_s, step_t
+    return 0.0, 0.0
+
+
+@kernel
+@no_type_check
+def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
     """Newton's step from each vertex, whether the other signs hold where it leads, and the
     gradients of the zeros."""
-    total, num_hidden = len(size), len(net.biases) - 1
-    lines, sign, values = np.empty((4, total)), np.ones(total), np.empty(total)
-    active = np.empty(net.widths.max(), np.int64)
+    total = len(margins.size)
+    maps, values = _room_for_maps(net, total), np.empty(total)
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
-        _affine_maps(net, signs, vertices, vertex, lines, sign, active)
-        row = rows[vertex]
+        _affine_maps(net, regions, vertex, maps)
+        folds, row = zeros[vertex], room.rows[vertex]
         for i in range(3):
             for k in range(3):
-                row[i, k] = lines[1 + k, zeros[vertex, i]]
-        # Row i of the inverse's transpose: the cross product of the other two, by the determinant.
-        for i in range(3):
-            _cross(row[(i + 1) % 3], row[(i + 2) % 3], inverse[i])
-        determinant = _dot(row[0], inverse[0])
-        sharpness = 0.0  # 1 / sine^2 of the smallest angle between a fold and the others' meet
-        step[:] = 0
-        for i in range(3):
-            square = _dot(inverse[i], inverse[i]) * _dot(row[i], row[i])
-            sharpness = max(square / (determinant * determinant), sharpness)
-            value = lines[0, zeros[vertex, i]] / determinant
-            for k in range(3):
-                step[k] -= inverse[i, k] * value
+                row[i, k] = maps.lines[1 + k, folds[i]]
+        sharpness = _newton_step(maps.lines[0], folds, row, inverse, step)
         for k in range(3):
-            positions[vertex, k] = vertices[vertex, k] + step[k]
-        if not (determinant != 0 and sharpness < 1 / EPS):
-            holds[vertex] = False
-            continue
+            room.positions[vertex, k] = regions.points[vertex, k] + step[k]
+        room.holds[vertex] = False
+        if sharpness < 1 / EPS:
+            least = margins.fraction * (1 + np.sqrt(sharpness))
+            room.holds[vertex] = _signs_hold(maps, folds, step, margins.size, least, values)
 
-        x, y, z = step
-        along_x, along_y, along_z = lines[1], lines[2], lines[3]
-        for j in range(total):
-            moved = lines[0][j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
-            values[j] = sign[j] * moved
-        values[num_hidden] = np.inf
-        for i in range(3):
-            values[zeros[vertex, i]] = np.inf
-        least = margin * (1 + np.sqrt(sharpness))
-        failed = 0
-        for j in range(total):
-            failed += not values[j] > least * size[j]
-        holds[vertex] = failed == 0
+
+@kernel
+@no_type_check
+def _newton_step(at_point, folds, row, inverse, step):
+    """Fills in the step to where the three folds meet, given their gradients.
+
+    Returns 1 / sine^2 of the smallest angle between a fold and the others' meet; infinity if they
+    do not meet in a point.
+    """
+    # Row i of the inverse's transpose: the cross product of the other two, by the determinant.
+    for i in range(3):
+        _cross(row[(i + 1) % 3], row[(i + 2) % 3], inverse[i])
+    determinant = _dot(row[0], inverse[0])
+    sharpness = 0.0
+    step[:] = 0
+    for i in range(3):
+        square = _dot(inverse[i], inverse[i]) * _dot(row[i], row[i])
+        sharpness = max(square / (determinant * determinant), sharpness)
+        value = at_point[folds[i]] / determinant
+        for k in range(3):
+            step[k] -= inverse[i, k] * value
+    return sharpness if determinant != 0 else np.inf
+
+
+@kernel
+@no_type_check
+def _signs_hold(maps, folds, step, size, least, values):
+    """Whether all constraints but f and the folds keep their signs a step away, by at least
+    the given fraction of their size."""
+    x, y, z = step
+    lines, sign = maps.lines, maps.sign
+    at_point, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
+    for j in range(len(size)):
+        moved = at_point[j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
+        values[j] = sign[j] * moved
+    values[len(size) - 7] = np.inf  # f, before the 6 box planes
+    for i in range(3):
+        values[folds[i]] = np.inf
+    failed = 0
+    for j in range(len(size)):
+        failed += not values[j] > least * size[j]
+    return failed == 0

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.errors import EmptySurfaceError
+from shapeopt.complex.differentiate import gradient_where
+from shapeopt.errors import EmptySurfaceError, InputError
 from shapeopt.networks.affine import AffineLayer
 
 RESOLUTION = 32
@@ -65,12 +66,18 @@ def find_seeds(
 
     Raises:
         EmptySurfaceError: if there are none.
+        InputError: for points of another dimension than the box.
     """
     if isinstance(seeds, int):
         samples = sample_grid(layers, box, seeds)
         points = grid_seeds(layers, samples, seeds)
         searched = f"on a grid of {seeds} cells along each side of it"
     else:
+        if seeds.ndim != 2 or seeds.shape[1] != box.dimension:
+            raise InputError(
+                f"Tracing: seeds are of shape {tuple(seeds.shape)}; give a tensor "
+                f"[n, {box.dimension}] of points, or a number of cells along a side"
+            )
         samples = sample_grid(layers, box, SCALE_RESOLUTION)
         points = projected_seeds(layers, box, seeds.detach().to(box.lower))
         searched = f"from the {len(seeds)} given seeds, and at points of a grid over it"
@@ -247,9 +254,7 @@ def _value_and_gradient(
         points = torch.addmm(layer.bias, points, layer.weight.T)
         masks.append((points > 0).to(points.dtype))
         points = points.relu_()
-    gradient = last.weight.expand(len(points), -1)
-    for layer, mask in zip(reversed(hidden), reversed(masks), strict=True):
-        gradient = (gradient * mask) @ layer.weight
+    gradient = gradient_where(layers, reversed(masks)).expand(len(points), -1)
     values = torch.addmm(last.bias, points, last.weight.T)[:, 0]
     size = points @ last.weight[0].abs() + last.bias.abs()
     return values, gradient, size

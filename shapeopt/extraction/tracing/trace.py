@@ -1,4 +1,4 @@
-"""Tracing: the zero set alone, polygon by polygon, without the rest of the complex.
+"""Tracing: the zero set alone, cell by cell, without the rest of the complex.
 
 f is affine in each region, so the zero set meets a region in one convex polygon (in 2D, a
 segment). Behind each of its edges lies the region whose signs differ in that edge's neuron alone,
@@ -10,9 +10,9 @@ and in it the next polygon:
         |         |         |      and in them the polygon Q.
         +----j----+---------+
 
-From seeds, a whole frontier of polygons advances at once. New polygons are told from known ones
-by their cell keys (see ``signs.py``). They are the keys that edge subdivision gives, so both
-methods name equal cells equally.
+From seeds, a whole front of polygons advances at once. New polygons are told from known ones by
+their cell keys (see ``shapeopt.complex.signs``). They are the keys that edge subdivision gives, so
+both methods name equal cells equally.
 
 Each polygon decides its corners by itself: every edge is decided twice, and most vertices four
 times. The mesh is put together from keys, and any disagreement is noticed. Signs are decided in
@@ -28,13 +28,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
+from shapeopt.complex.signs import flipped
 from shapeopt.extraction.tracing.assemble import disagreement, distinct
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import AffineLayer
 
 FRONTS_TO_CHECK = 64
-"""Fronts from one check to the next that none has come round to pieces left behind."""
+"""Fronts from one check to the next that none has come round to cells left behind."""
 
 
 def in_double(layers: Sequence[AffineLayer], box: Box) -> tuple[list[AffineLayer], Box]:
@@ -49,55 +50,61 @@ def in_double(layers: Sequence[AffineLayer], box: Box) -> tuple[list[AffineLayer
 def cells_at(
     solver: ZeroCellSolver, points: Float[Tensor, "n d"], others: ZeroCells | None = None
 ) -> ZeroCells:
-    """The pieces that the points of the zero set lie on, and the others, each once."""
+    """The cells that the points of the zero set lie on, and the others, each once."""
     if others is not None and len(points) == 0:
         return others
-    signs = solver.patterns(points)
-    keys, order, first, _ = distinct(solver.cell_keys(signs))
+    plus_bits = solver.plus_bits_at(points)
+    keys, order, first, _ = distinct(solver.cell_keys(plus_bits))
     one = order[first]
     if others is None:
-        return solver.solve(signs[one], points[one])
+        return solver.solve(plus_bits[one], points[one])
     one = one[~torch.isin(keys, others.keys)]
-    return ZeroCells.concatenate([others, solver.solve(signs[one], points[one])])
+    return ZeroCells.concatenate([others, solver.solve(plus_bits[one], points[one])])
 
 
 def follow(
-    solver: ZeroCellSolver, found: ZeroCells, known: Int64[Tensor, "k"] | None = None
+    solver: ZeroCellSolver,
+    found: ZeroCells,
+    known: Int64[Tensor, "k"] | None = None,
+    *,
+    fronts_to_check: int = FRONTS_TO_CHECK,
 ) -> ZeroCells:
-    """The given pieces and all that are connected to them, not going into known ones.
+    """The given cells and all that are connected to them, not going into known ones.
 
     Args:
-        known: keys of further pieces that need no visit, and lead to nothing new.
+        known: keys of further cells that need no visit, and lead to nothing new.
+        fronts_to_check: fronts from one check to the next that they do not go round in circles.
 
     Raises:
-        ExtractionError: if the fronts come round to pieces that they have left behind.
+        ExtractionError: if the fronts come round to cells that they have left behind.
     """
     fronts = [found]
     before = found.keys[:0] if known is None else known
     while True:
         last = fronts[-1]
-        # A neighbour of a front's piece lies in the front before, in itself or in the next.
+        # A neighbour of a front's cell lies in the front before, in itself or in the next.
         near = torch.cat([before, last.keys]).sort().values
-        facets = _new_neighbours(solver, last, near)
+        facets = _facets_to_new_cells(solver, last, near)
         if len(facets) == 0:
             return ZeroCells.concatenate(fronts)
-        behind = solver.flipped(last.signs[last.facet_cells[facets]], last.facets[facets])
+        here, neurons = last.plus_bits[last.facet_cells[facets]], last.facet_constraints[facets]
+        behind = flipped(here, neurons, solver.constraints)
         before = last.keys if known is None else torch.cat([known, last.keys])
         fronts.append(solver.solve(behind, last.facet_middles()[facets]))
-        if len(fronts) % FRONTS_TO_CHECK == 0:
+        if len(fronts) % fronts_to_check == 0:
             keys = torch.cat([front.keys for front in fronts])
             if len(keys.unique()) < len(keys):
                 raise disagreement("polygons")
 
 
-def _new_neighbours(
-    solver: ZeroCellSolver, pieces: ZeroCells, known: Int64[Tensor, "k"]
+def _facets_to_new_cells(
+    solver: ZeroCellSolver, cells: ZeroCells, known: Int64[Tensor, "k"]
 ) -> Int64[Tensor, "n"]:
-    """Facets behind which pieces lie that are not known yet, one facet for each such piece."""
-    inner = torch.nonzero(pieces.facets < solver.constraints.output).flatten()
-    turned = solver.keys.plus[pieces.facets[inner]]
-    keys = pieces.keys[pieces.facet_cells[inner]]
-    keys = keys + torch.where(pieces.is_plus[inner], -turned, turned)
+    """Facets behind which cells lie that are not known yet, one facet for each such cell."""
+    inner = torch.nonzero(cells.facet_constraints < solver.constraints.output).flatten()
+    turned = solver.keys.plus[cells.facet_constraints[inner]]
+    keys = cells.keys[cells.facet_cells[inner]]
+    keys = keys + torch.where(cells.is_plus[inner], -turned, turned)
     keys, order = torch.sort(keys)
     is_new = torch.ones_like(keys, dtype=torch.bool)
     is_new[1:] = keys[1:] != keys[:-1]

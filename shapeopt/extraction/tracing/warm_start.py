@@ -10,8 +10,8 @@ vertex of the new surface, and the regions around it meet the zero set. Hence
   follows front by front.
 
 Only polygons around changes are walked. The result is exactly the surface of the components that
-are followed. Components that appear elsewhere, and one that no vertex of outlives a step, are found
-by the next search.
+are followed. Components that appear elsewhere, and one of which no vertex outlives a step, are
+found by the next search.
 """
 
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ class SolvedVertices:
 def retrace(
     solver: ZeroCellSolver, old: ZeroCells, found: ZeroSet, solved: SolvedVertices
 ) -> ZeroCells:
-    """The pieces of the components that the old pieces lay on, for the solver's weights.
+    """The cells of the components that the old cells lay on, for the solver's weights.
 
     Args:
-        old: pieces for slightly different weights.
+        old: cells for slightly different weights.
         found: the zero set they make.
         solved: its vertices for the new weights.
     """
@@ -71,7 +71,7 @@ def retrace(
     partly = torch.nonzero((held > 0) & ~is_kept).flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
     some = old.select(partly, torch.where(holds[:, None], positions, 0))
-    changed = solver.solve(some.signs, some.sums(some.corners) / held[partly, None])
+    changed = solver.solve(some.plus_bits, some.sums(some.corners) / held[partly, None])
     return ZeroCells.concatenate([kept, follow(solver, changed, kept.keys)])
 
 
@@ -86,5 +86,5 @@ def solve_again(
         signs.vertex_plus_bits,
         signs.vertex_keys,
     )
-    vertices, zeros, packed, keys = every if chosen is None else (part[chosen] for part in every)
-    return SolvedVertices(keys, *solver.solve_vertices(vertices, zeros, packed))
+    vertices, zeros, plus_bits, keys = every if chosen is None else (part[chosen] for part in every)
+    return SolvedVertices(keys, *solver.solve_vertices(vertices, zeros, plus_bits))

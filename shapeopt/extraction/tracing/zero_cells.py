@@ -3,30 +3,49 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
+
+from shapeopt.mesh.ragged import offsets_of, owners_of, positions_of
+
+
+class Outlines(NamedTuple):
+    """Where cells end, before they have keys.
+
+    Attributes:
+        counts: facets of each cell; 0 for one that does not close.
+        constraints: cell by cell, the constraint that each facet lies on.
+        corners: where the facet starts.
+    """
+
+    counts: Int64[Tensor, "n"]
+    constraints: Int64[Tensor, "m"]
+    corners: Float[Tensor, "m d"]
 
 
 @dataclass(frozen=True)
 class ZeroCells:
     """Polygons (in 2D: segments), one per region that the zero set meets.
 
+    A facet is an edge of a polygon, or an end of a segment.
+
     Attributes:
-        keys: cell key of each piece.
-        signs: packed + signs of its region, f not among them.
-        offsets: piece i has the facets ``offsets[i]`` to ``offsets[i + 1]``; those of a polygon
+        keys: cell key of each cell.
+        plus_bits: packed + signs of its region, f not among them.
+        offsets: cell i has the facets ``offsets[i]`` to ``offsets[i + 1]``; those of a polygon
             are counter-clockwise seen from f > 0.
-        facets: the constraint each facet (edge of a polygon, end of a segment) lies on.
+        facet_constraints: the constraint each facet lies on.
         is_plus: whether that constraint is a neuron that is + in the region.
         corners: where the facet starts; a polygon's edge ends at the corner of the next one.
     """
 
     keys: Int64[Tensor, "p"]
-    signs: Int32[Tensor, "p words"]
+    plus_bits: Int32[Tensor, "p words"]
     offsets: Int64[Tensor, "p_plus_1"]
-    facets: Int64[Tensor, "m"]
+    facet_constraints: Int64[Tensor, "m"]
     is_plus: Bool[Tensor, "m"]
     corners: Float[Tensor, "m d"]
 
@@ -35,47 +54,42 @@ class ZeroCells:
 
     @staticmethod
     def concatenate(parts: "Sequence[ZeroCells]") -> "ZeroCells":
-        """All pieces of the parts."""
-        sizes = torch.cat([part.offsets.diff() for part in parts])
+        """All cells of the parts."""
         return ZeroCells(
             torch.cat([part.keys for part in parts]),
-            torch.cat([part.signs for part in parts]),
-            torch.nn.functional.pad(sizes.cumsum(0), (1, 0)),
-            torch.cat([part.facets for part in parts]),
+            torch.cat([part.plus_bits for part in parts]),
+            offsets_of(torch.cat([part.offsets.diff() for part in parts])),
+            torch.cat([part.facet_constraints for part in parts]),
             torch.cat([part.is_plus for part in parts]),
             torch.cat([part.corners for part in parts]),
         )
 
     def select(self, chosen: Int64[Tensor, "c"], corners: Float[Tensor, "m d"]) -> "ZeroCells":
-        """The chosen pieces only, with their part of the given new corners."""
-        sizes = self.offsets.diff()[chosen]
-        offsets = torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
-        shift = (self.offsets[chosen] - offsets[:-1]).repeat_interleave(sizes)
-        facets = torch.arange(len(shift), device=shift.device) + shift
+        """The chosen cells only, with their part of the given new corners."""
+        offsets, facets = positions_of(self.offsets, chosen)
         return ZeroCells(
             self.keys[chosen],
-            self.signs[chosen],
+            self.plus_bits[chosen],
             offsets,
-            self.facets.index_select(0, facets),
+            self.facet_constraints.index_select(0, facets),
             self.is_plus.index_select(0, facets),
             corners.index_select(0, facets),
         )
 
     def sums(self, numbers: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "p ..."]:
-        """The sum over the facets of each piece, as a difference of running sums."""
+        """The sum over the facets of each cell, as a difference of running sums."""
         running = numbers.cumsum(dim=0)[self.offsets[1:] - 1]
         return running.diff(dim=0, prepend=torch.zeros_like(running[:1]))
 
     @cached_property
     def facet_cells(self) -> Int64[Tensor, "m"]:
-        """The piece each facet belongs to."""
-        pieces = torch.arange(len(self), device=self.keys.device)
-        return pieces.repeat_interleave(self.offsets.diff())
+        """The cell each facet belongs to."""
+        return owners_of(self.offsets)
 
     @cached_property
     def next_facets(self) -> Int64[Tensor, "m"]:
-        """The facet after each one, around the same piece."""
-        following = torch.arange(1, len(self.facets) + 1, device=self.facets.device)
+        """The facet after each one, around the same cell."""
+        following = torch.arange(1, len(self.corners) + 1, device=self.keys.device)
         following[self.offsets[1:] - 1] = self.offsets[:-1]
         return following
 
@@ -84,8 +98,3 @@ class ZeroCells:
         if self.corners.shape[1] == 2:
             return self.corners
         return (self.corners + self.corners[self.next_facets]) / 2
-
-
-Outlines = tuple[Int64[Tensor, "n"], Int64[Tensor, "m"], Float[Tensor, "m d"]]
-"""Corners of each polygon, 0 for one that does not close; then, polygon by polygon, the line along
-which the edge from each corner on runs, and the corner."""
