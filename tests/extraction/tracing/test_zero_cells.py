@@ -1,0 +1,121 @@
+"""Cells and vertices from their signs: both backends, and what does not fit together."""
+
+import pytest
+import torch
+from torch import nn
+
+import shapeopt
+from shapeopt import ExtractionError
+from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.tracing.assemble import assemble
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.seeds import find_seeds, sample_grid
+from shapeopt.extraction.tracing.solver import zero_cell_solver
+from shapeopt.extraction.tracing.trace import cells_at, follow, in_double
+from shapeopt.extraction.tracing.zero_cells import ZeroCells
+from tests.extraction.tracing.comparing import BACKENDS, centred_mlp
+
+
+def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
+    constant, domain = in_double(*prepare(network, (-0.5, 0.5), None))
+    return zero_cell_solver(constant, domain, sample_grid(constant, domain, 8).scale, backend)
+
+
+def both_solvers(network: nn.Module) -> list[ZeroCellSolver]:
+    return [solver_of(network, backend) for backend in BACKENDS]
+
+
+SIZES = [(3, 5, 1), (3, 16, 16, 1), (3, 40, 33, 7, 1)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_compiled_cells_are_those_of_torch(sizes):
+    network = centred_mlp(*sizes, seed=0)
+    mesh = shapeopt.extract_surface(network, dtype=torch.float64).detach()
+    middles = torch.segment_reduce(
+        mesh.vertices[mesh.face_vertices], "mean", lengths=mesh.face_offsets.diff()
+    )
+    given = mesh.signs.face_plus_bits, middles
+    one, other = (solver.solve(*given) for solver in both_solvers(network))
+    for name in ("keys", "plus_bits", "offsets", "facet_constraints", "is_plus"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    assert torch.allclose(one.corners, other.corners, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-4, 1e-3])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
+    network = centred_mlp(*sizes, seed=0)
+    mesh = shapeopt.extract_surface(network, dtype=torch.float64).detach()
+    given = mesh.vertices, mesh.signs.vertex_zeros.long(), mesh.signs.vertex_plus_bits
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += shift * torch.randn_like(parameter)
+    (positions, holds, rows), compiled = (
+        solver.solve_vertices(*given) for solver in both_solvers(network)
+    )
+    assert torch.equal(holds, compiled[1])
+    assert holds.double().mean() > (0.1 if shift else 0.99)
+    assert shift < 1e-3 or sizes == SIZES[0] or not holds.all()
+    assert torch.allclose(positions[holds], compiled[0][holds], rtol=0, atol=1e-9)
+    assert torch.allclose(rows, compiled[2], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_vertices_that_are_no_numbers_do_not_hold(backend):
+    network = centred_mlp(3, 10, 1, seed=0)
+    signs = shapeopt.extract_surface(network).signs
+    nowhere = torch.full((len(signs.vertex_zeros), 3), torch.nan, dtype=torch.float64)
+    given = nowhere, signs.vertex_zeros.long(), signs.vertex_plus_bits
+    _, holds, _ = solver_of(network, backend).solve_vertices(*given)
+    assert not holds.any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lost_polygons_are_an_error_and_not_a_hole(backend):
+    solver = solver_of(centred_mlp(3, 10, 1, seed=0), backend)
+    cells = follow(solver, cells_at(solver, find_seeds(solver.layers, solver.box, 8)))
+    assemble(solver, cells)
+    some = cells.select(torch.arange(1, len(cells)), cells.corners)
+    with pytest.raises(ExtractionError, match="disagree"):
+        assemble(solver, some)
+
+
+class OneFacetSolver(ZeroCellSolver):
+    """Forgets all facets but one of each cell, so that a front goes round a vertex for ever:
+    through fold i where the signs of i and j agree, through fold j where they do not."""
+
+    folds = (-1, -1)
+
+    def solve(self, plus_bits: torch.Tensor, base: torch.Tensor) -> ZeroCells:
+        cells = super().solve(plus_bits, base)
+        i, j = (torch.nonzero(cells.facet_constraints == fold).flatten() for fold in self.folds)
+        kept = torch.where(cells.is_plus[i] == cells.is_plus[j], i, j)
+        return ZeroCells(
+            cells.keys,
+            cells.plus_bits,
+            torch.arange(len(kept) + 1),
+            cells.facet_constraints[kept],
+            cells.is_plus[kept],
+            cells.corners[kept],
+        )
+
+
+def test_fronts_that_come_round_are_an_error():
+    network = centred_mlp(3, 10, 10, 1, seed=0)
+    surface = shapeopt.extract_surface(network).detach()
+    constant, domain = in_double(*prepare(network, (-0.5, 0.5), None))
+    solver = OneFacetSolver(constant, domain, sample_grid(constant, domain, 8).scale)
+    # A vertex in the box where two folds cross, and one of the four polygons around it.
+    inner = (surface.signs.vertex_zeros <= solver.constraints.output).all(dim=1)
+    vertex = int(torch.nonzero(inner)[0])
+    zeros = surface.signs.vertex_zeros[vertex].long()
+    solver.folds = tuple(zeros[zeros != solver.constraints.output].tolist())
+    polygon = int(torch.nonzero(surface.face_vertices == vertex)[0])
+    face = int(torch.searchsorted(surface.face_offsets, polygon, right=True)) - 1
+    first, last = surface.face_offsets[face : face + 2].tolist()
+    middle = surface.vertices[surface.face_vertices[first:last]].mean(dim=0)
+    found = solver.solve(surface.signs.face_plus_bits[face : face + 1], middle[None])
+    with pytest.raises(ExtractionError, match="disagree"):
+        follow(solver, found, fronts_to_check=3)
