@@ -55,14 +55,14 @@ def _representatives(
     best = worth.new_full((found.num_vertices,), -1.0)
     best.scatter_reduce_(0, group[joined], worth, "amax")
     winners = joined[worth == best[group[joined]]]
+    # Of several equally good ones that of the least key, in whatever order they were found.
+    by_key = torch.argsort(found.signs.vertex_keys)
+    rank = torch.argsort(by_key)
+    least = torch.full_like(rank, found.num_vertices)
+    least.scatter_reduce_(0, group[winners], rank[winners], "amin")
     stays = torch.arange(found.num_vertices, device=group.device)
-    chosen = stays.clone()
-    # Of several equally good ones, the first: amin keeps the smallest number.
-    first = torch.full_like(stays, found.num_vertices).scatter_reduce_(
-        0, group[winners], winners, "amin"
-    )
-    chosen[joined] = first[group[joined]]
-    return chosen
+    stays[joined] = by_key[least[group[joined]]]
+    return stays
 
 
 class _Loops(NamedTuple):

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.errors import InputError
 from shapeopt.networks.affine import AffineLayer
 
 FAR = 4.0
@@ -47,6 +48,18 @@ class Conditioned:
     origin: Float[Tensor, "d"]
     size: float
     output_size: Float[Tensor, "out"]
+
+    def apply_points(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Points of the box that was given, here: in float64, without graph.
+
+        Raises:
+            InputError: for points of another dimension.
+        """
+        if points.ndim != 2 or points.shape[1] != len(self.origin):
+            raise InputError(
+                f"seeds must be points [n, {len(self.origin)}], not {list(points.shape)}"
+            )
+        return (points.detach().to(self.origin) - self.origin) / self.size
 
     def undo_points(
         self, points: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int

@@ -106,7 +106,7 @@ def extract_surface(
         raise InputError(f"the network has {len(layers[-1].bias)} outputs; a surface needs one")
     unit = condition(layers, box)
     try:
-        surface = extractor.surface_of(network, unit.layers, unit.box)
+        surface = extractor.surface_of(network, unit)
     except NoZero as none:
         raise empty_surface(none, box, float(unit.output_size)) from None
     return unit.undo(surface)

@@ -1,16 +1,14 @@
 """What an extractor is, and the choice between an algorithm's two implementations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 
-from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.extraction.condition import Conditioned
 
 Backend = Literal["auto", "plain", "compiled"]
 """``"plain"`` is torch, on any device; ``"compiled"`` is numba, on the CPU; ``"auto"`` is the
@@ -21,15 +19,12 @@ class Extractor(ABC):
     """An algorithm with its settings, for :func:`shapeopt.extract_surface`."""
 
     @abstractmethod
-    def surface_of(
-        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
-    ) -> PolyhedralSurface:
-        """The zero set of the layers in the box.
+    def surface_of(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
+        """The zero set, in the box at unit size.
 
         Args:
-            network: that the layers are read from; an extractor may keep what it learnt of it.
-            layers: of one output, with graph, in the dtype and on the device to compute with.
-            box: the domain, in 2 or 3 dimensions.
+            network: that was read; an extractor may keep what it learnt of it.
+            unit: its layers, of one output and with graph, and the domain, in 2 or 3 dimensions.
 
         Raises:
             NoZero: if f has none in the box.

@@ -1,19 +1,18 @@
 """Edge subdivision as an extractor of surfaces."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
-from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
+from shapeopt.extraction.condition import Conditioned
 from shapeopt.extraction.extractor import Backend, Extractor, check_backend
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.subdivide import subdivide
-from shapeopt.networks.affine import AffineLayer, without_graph
+from shapeopt.networks.affine import without_graph
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,9 @@ class Subdivision(Extractor):
             raise InputError(f"Subdivision: max_bytes is {self.max_bytes}; it must be at least 1")
         check_backend(self.backend)
 
-    def surface_of(
-        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
-    ) -> PolyhedralSurface:
+    def surface_of(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """See :meth:`Extractor.surface_of`."""
+        layers, box = unit.layers, unit.box
         if self.cap and box.dimension != 3:
             raise InputError("Subdivision: cap=True needs a network with 3 inputs")
         constant = without_graph(layers)

@@ -1,7 +1,7 @@
 """Tracing as an extractor of surfaces, which stays warm with a network in training."""
 
+import warnings
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,51 +13,66 @@ from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError, InputError
+from shapeopt.extraction.condition import Conditioned
 from shapeopt.extraction.extractor import Backend, Extractor, check_backend
 from shapeopt.extraction.finish import finish
+from shapeopt.extraction.no_zero import NoZero
+from shapeopt.extraction.subdivision.extractor import Subdivision
 from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
-from shapeopt.extraction.tracing.seeds import RESOLUTION, SCALE_RESOLUTION, find_seeds, sample_grid
+from shapeopt.extraction.tracing.seeds import (
+    RESOLUTION,
+    SCALE_RESOLUTION,
+    find_seeds,
+    sample_grid,
+    subdivided_seeds,
+)
 from shapeopt.extraction.tracing.solver import zero_cell_solver
-from shapeopt.extraction.tracing.trace import cells_at, follow, in_double
-from shapeopt.extraction.tracing.warm_start import SolvedVertices, retrace, solve_again
+from shapeopt.extraction.tracing.trace import cells_at, follow
+from shapeopt.extraction.tracing.warm_start import retrace, solve_again
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.affine import without_graph
 
 
 class Tracing(Extractor):
     """Follows the surface alone, from seeds: many times faster on large networks.
 
-    It finds the components that have a seed. Called again for the same network it goes on from
-    the last surface, at a fraction of the cost while the weights change little; vertices then come
-    in another order than from a cold start.
+    Called again for the same network it goes on from the last surface, at a fraction of the cost
+    while the weights change little; vertices then come in another order than from a cold start.
+    Where it finds nothing, or cannot follow the surface since folds coincide in a way that its
+    polygons decide differently, edge subdivision is used instead, and a warning says so.
 
     Args:
         seeds: points on or near the surface; or the resolution of a grid of sign tests over the
-            box that finds them, in cells along a side. Parts and gaps thinner than half a cell
-            can then be missed.
-        search_every: calls between two searches of the seeds. A component that appears in
-            between is found by the next search.
+            box that finds them, in cells along a side. Of a component without a seed nothing is
+            found: parts and gaps thinner than half a cell can be missed.
+        complete: take seeds from edge subdivision, which misses nothing, at its price.
+        search_every: calls between two searches for seeds. A component that appears in between is
+            found by the next search.
         backend: see :data:`shapeopt.extraction.extractor.Backend`.
 
     Raises:
-        InputError: for fewer than 1 cell, a negative number of calls, or a backend that does not
-            exist.
+        InputError: for fewer than 1 cell, a negative number of calls, a backend that does not
+            exist, or seeds given to a complete search.
     """
 
     def __init__(
         self,
         *,
         seeds: Float[Tensor, "n d"] | int = RESOLUTION,
+        complete: bool = False,
         search_every: int = 100,
         backend: Backend = "auto",
     ):
         if isinstance(seeds, int) and seeds < 1:
             raise InputError(f"Tracing: seeds is {seeds}; it must be at least 1 cell along a side")
+        if complete and not isinstance(seeds, int):
+            raise InputError("Tracing: complete=True finds its own seeds; give one or the other")
         if search_every < 0:
             raise InputError(f"Tracing: search_every is {search_every}; it must not be negative")
         check_backend(backend)
         self.seeds = seeds
+        self.complete = complete
         self.search_every = search_every
         self.backend = backend
         self.reset()
@@ -66,51 +81,59 @@ class Tracing(Extractor):
         """Forgets the last surface: the next call starts from the seeds alone."""
         self._last: _Last | None = None
 
-    def surface_of(
-        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
-    ) -> PolyhedralSurface:
+    def surface_of(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """See :meth:`Extractor.surface_of`."""
-        if self._last is not None and not self._last.is_of(network, box):
+        if self._last is not None and not self._last.is_of(network, unit.box):
             self.reset()
+        was_warm = self._last is not None
         try:
-            return self._trace(network, layers, box)
-        except ExtractionError:
-            if self._last is None:
-                raise
+            return self._trace(network, unit)
+        except (ExtractionError, NoZero) as error:
             self.reset()
-            return self._trace(network, layers, box)
+            if was_warm:
+                return self.surface_of(network, unit)
+            return self._subdivide(network, unit, error)
 
-    def _trace(
-        self, network: nn.Module, layers: Sequence[AffineLayer], box: Box
-    ) -> PolyhedralSurface:
+    def _trace(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """The surface, warm if there is a last one; it becomes the last one itself."""
-        constant, domain = in_double(layers, box)
-        last = self._last
-        scale = last.scale if last else sample_grid(constant, domain, SCALE_RESOLUTION).scale
-        solver = zero_cell_solver(constant, domain, scale, self.backend)
+        constant, box, last = without_graph(unit.layers), unit.box, self._last
+        scale = last.scale if last else sample_grid(constant, box, SCALE_RESOLUTION).scale
+        solver = zero_cell_solver(constant, box, scale, self.backend)
         solved = solve_again(solver, last.found) if last else None
-        cells, calls_to_search = self._cells(solver, solved)
+        cells = None
+        if last is not None and solved is not None:
+            cells = retrace(solver, last.cells, last.found, solved)
+            cells = cells if len(cells) else None
+        calls_to_search = last.calls_to_search - 1 if last else -1
+        if cells is None or calls_to_search < 0:
+            seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
+            cells = follow(solver, cells_at(solver, seeds, cells))
+            calls_to_search = self.search_every
         found = assemble(solver, cells)
         self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
         rows_at = partial(solved.rows_at, solver) if solved is not None else None
-        return finish(layers, box, found, rows_at)
+        return finish(unit.layers, box, found, rows_at)
 
-    def _cells(
-        self, solver: ZeroCellSolver, solved: SolvedVertices | None
-    ) -> tuple[ZeroCells, int]:
-        """The cells connected to the last surface, and to seeds if a search is due.
+    def _find_seeds(
+        self, solver: ZeroCellSolver, unit: Conditioned, may_be_empty: bool
+    ) -> Float[Tensor, "n d"]:
+        if self.complete:
+            return subdivided_seeds(solver.layers, solver.box, self.backend)
+        seeds = self.seeds if isinstance(self.seeds, int) else unit.apply_points(self.seeds)
+        return find_seeds(solver.layers, solver.box, seeds, may_be_empty=may_be_empty)
 
-        Returns:
-            The cells, and how many calls can go by before the next search.
+    def _subdivide(
+        self, network: nn.Module, unit: Conditioned, error: ExtractionError | NoZero
+    ) -> PolyhedralSurface:
+        """The surface by edge subdivision, after tracing has failed with the error.
+
+        From given seeds the error is raised: a surface beyond them is not wanted.
         """
-        cells, last = None, self._last
-        if last is not None and solved is not None:
-            cells = retrace(solver, last.cells, last.found, solved)
-            if len(cells) and last.calls_to_search > 0:
-                return cells, last.calls_to_search - 1
-            cells = cells if len(cells) else None
-        seeds = find_seeds(solver.layers, solver.box, self.seeds, may_be_empty=cells is not None)
-        return follow(solver, cells_at(solver, seeds, cells)), self.search_every
+        if not isinstance(self.seeds, int):
+            raise error
+        if isinstance(error, ExtractionError):
+            warnings.warn(f"edge subdivision was used instead of tracing: {error}", stacklevel=4)
+        return Subdivision(backend=self.backend).surface_of(network, unit)
 
 
 @dataclass(frozen=True)

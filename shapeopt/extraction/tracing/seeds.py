@@ -16,7 +16,11 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.differentiate import gradient_where
-from shapeopt.errors import EmptySurfaceError, InputError
+from shapeopt.extraction.extractor import Backend
+from shapeopt.extraction.no_zero import NoZero
+from shapeopt.extraction.subdivision.assemble import zero_set
+from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.mesh.ragged import owners_of
 from shapeopt.networks.affine import AffineLayer
 
 RESOLUTION = 32
@@ -61,34 +65,46 @@ def find_seeds(
     Args:
         layers: without graph, in float64.
         box: the domain, in float64.
-        seeds: the points, on any device and in any dtype, or the grid's cells along a side.
+        seeds: the points, in float64, or the grid's cells along a side.
         may_be_empty: whether to return no points where there are none, instead of an error.
 
     Raises:
-        EmptySurfaceError: if there are none.
-        InputError: for points of another dimension than the box.
+        NoZero: if there are none.
     """
     if isinstance(seeds, int):
         samples = sample_grid(layers, box, seeds)
         points = grid_seeds(layers, samples, seeds)
         searched = f"on a grid of {seeds} cells along each side of it"
     else:
-        if seeds.ndim != 2 or seeds.shape[1] != box.dimension:
-            raise InputError(
-                f"Tracing: seeds are of shape {tuple(seeds.shape)}; give a tensor "
-                f"[n, {box.dimension}] of points, or a number of cells along a side"
-            )
         samples = sample_grid(layers, box, SCALE_RESOLUTION)
-        points = projected_seeds(layers, box, seeds.detach().to(box.lower))
+        points = projected_seeds(layers, box, seeds)
         searched = f"from the {len(seeds)} given seeds, and at points of a grid over it"
     if len(points) or may_be_empty:
         return points
-    low, high = float(samples.values.min()), float(samples.values.max())
-    raise EmptySurfaceError(
-        f"no zero of the network was found in the box {box.lower.tolist()} to "
-        f"{box.upper.tolist()}; {searched} f ranges from {low:.4g} to {high:.4g}. Try a larger "
-        "box (bounds=), a finer grid (seeds=), or method='subdivide', which misses nothing"
-    )
+    raise NoZero(float(samples.values.min()), float(samples.values.max()), searched)
+
+
+def subdivided_seeds(
+    layers: Sequence[AffineLayer], box: Box, backend: Backend
+) -> Float[Tensor, "n d"]:
+    """A point in every polygon (in 2D: segment) of the zero set, by edge subdivision.
+
+    Args:
+        layers: without graph, in float64.
+        box: the domain, in float64.
+        backend: of the subdivision.
+
+    Raises:
+        NoZero: if there are none.
+    """
+    skeleton = subdivide(layers, box, surface_only=True, backend=backend)
+    found = zero_set(layers, box, skeleton, cap=False)
+    if box.dimension == 2:
+        return found.vertices[found.edges].mean(dim=1)
+    sizes = found.face_offsets.diff()
+    total = found.vertices.new_zeros(found.num_faces, box.dimension)
+    total.index_add_(0, owners_of(found.face_offsets), found.vertices[found.face_vertices])
+    return total / sizes[:, None]
 
 
 @torch.no_grad()

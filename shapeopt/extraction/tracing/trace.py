@@ -21,30 +21,17 @@ decided differently by two polygons, and in float64 there is nothing left to rep
 in general position.
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from shapeopt.complex.box import Box
 from shapeopt.complex.signs import flipped
 from shapeopt.extraction.tracing.assemble import disagreement, distinct
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
-from shapeopt.networks.affine import AffineLayer
 
 FRONTS_TO_CHECK = 64
 """Fronts from one check to the next that none has come round to cells left behind."""
-
-
-def in_double(layers: Sequence[AffineLayer], box: Box) -> tuple[list[AffineLayer], Box]:
-    """The same in float64 and without graph, to decide signs with."""
-    constant = [
-        AffineLayer(layer.weight.detach().double(), layer.bias.detach().double())
-        for layer in layers
-    ]
-    return constant, Box(box.lower.detach().double(), box.upper.detach().double())
 
 
 def cells_at(

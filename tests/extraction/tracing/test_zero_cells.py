@@ -6,18 +6,21 @@ from torch import nn
 
 import shapeopt
 from shapeopt import ExtractionError
+from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import find_seeds, sample_grid
 from shapeopt.extraction.tracing.solver import zero_cell_solver
-from shapeopt.extraction.tracing.trace import cells_at, follow, in_double
+from shapeopt.extraction.tracing.trace import cells_at, follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
+from shapeopt.networks.affine import without_graph
 from tests.extraction.tracing.comparing import BACKENDS, centred_mlp
 
 
 def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
-    constant, domain = in_double(*prepare(network, (-0.5, 0.5), None))
+    unit = condition(*prepare(network, (-0.5, 0.5), None))
+    constant, domain = without_graph(unit.layers), unit.box
     return zero_cell_solver(constant, domain, sample_grid(constant, domain, 8).scale, backend)
 
 
@@ -105,7 +108,8 @@ class OneFacetSolver(ZeroCellSolver):
 def test_fronts_that_come_round_are_an_error():
     network = centred_mlp(3, 10, 10, 1, seed=0)
     surface = shapeopt.extract_surface(network).detach()
-    constant, domain = in_double(*prepare(network, (-0.5, 0.5), None))
+    unit = condition(*prepare(network, (-0.5, 0.5), None))
+    constant, domain = without_graph(unit.layers), unit.box
     solver = OneFacetSolver(constant, domain, sample_grid(constant, domain, 8).scale)
     # A vertex in the box where two folds cross, and one of the four polygons around it.
     inner = (surface.signs.vertex_zeros <= solver.constraints.output).all(dim=1)
