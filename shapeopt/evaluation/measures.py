@@ -70,17 +70,15 @@ def evaluate(
     if threshold is None:
         threshold = 0.01 * float(np.ptp(on_truth, axis=0).max())
     precision, recall = (float((d <= threshold).mean()) for d in (to_truth, from_truth))
+    # The nearest normal to a sample of a surface on that same surface is the sample's own.
+    ours = _consistency(mesh.triangle_normals()[triangle], normals_of_truth)
+    theirs = _consistency(reference.nearest(on_truth)[1], normals_of_surface)
     return {
         "distance": float(to_truth.mean() + from_truth.mean()) / 2,
         "distance_to_truth": float(to_truth.mean()),
         "distance_from_truth": float(from_truth.mean()),
         "hausdorff": float(max(to_truth.max(), from_truth.max())),
-        # The nearest normal to a sample of a surface on that same surface is the sample's own.
-        "normal_consistency": (
-            _consistency(mesh.triangle_normals()[triangle], normals_of_truth)
-            + _consistency(reference.nearest(on_truth)[1], normals_of_surface)
-        )
-        / 2,
+        "normal_consistency": (ours + theirs) / 2,
         "precision": precision,
         "recall": recall,
         "f_score": 2 * precision * recall / max(precision + recall, 1e-300),

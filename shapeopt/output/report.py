@@ -39,6 +39,7 @@ def write_report(
     surfaces: Mapping[str, PolygonMesh],
     table: Sequence[Mapping[str, Any]] = (),
     metrics: Sequence[Mapping[str, Any]] = (),
+    *,
     pictures: Mapping[str, str | os.PathLike[str]] | None = None,
     config: str = "",
     subtitle: str = "",
