@@ -1,11 +1,12 @@
-"""Shared networks and surfaces."""
+"""Shared fixtures."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
+
+from tests.sample_networks import load_network
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 
@@ -23,13 +24,6 @@ def reference_network():
         path = REFERENCE / f"{name}.npz"
         if not path.exists():
             pytest.skip(f"the reference network {name} is not on this machine")
-        arrays = np.load(path)
-        modules: list[nn.Module] = []
-        for i in range(len(arrays.files) // 2):
-            weight, bias = torch.tensor(arrays[f"W{i}"]), torch.tensor(arrays[f"b{i}"])
-            linear = nn.Linear(weight.shape[1], weight.shape[0])
-            linear.weight.data, linear.bias.data = weight, bias
-            modules += [linear, nn.ReLU()]
-        return nn.Sequential(*modules[:-1])
+        return load_network(path)
 
     return load

@@ -1,9 +1,25 @@
 """Small networks that tests share."""
 
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
+
+TRAINED = Path(__file__).parent / "files" / "networks"
+
+
+def load_network(path: Path) -> nn.Sequential:
+    """A ReLU MLP from its weights ``W0, b0, W1, ...`` in an .npz file, in their dtype."""
+    arrays = np.load(path)
+    modules: list[nn.Module] = []
+    for i in range(len(arrays.files) // 2):
+        weight, bias = torch.tensor(arrays[f"W{i}"]), torch.tensor(arrays[f"b{i}"])
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.weight.data, linear.bias.data = weight, bias
+        modules += [linear, nn.ReLU()]
+    return nn.Sequential(*modules[:-1])
 
 
 def random_mlp(*sizes: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Sequential:

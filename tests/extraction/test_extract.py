@@ -1,4 +1,4 @@
-import json
+"""What the two public calls promise, and what they refuse."""
 
 import pytest
 import torch
@@ -6,29 +6,11 @@ from torch import nn
 
 import shapeopt
 from shapeopt import EmptySurfaceError, InputError
-from tests.conftest import REFERENCE
 from tests.sample_networks import octahedron, random_mlp, tilted_octahedron
 
 
 def euler(num_cells: tuple[int, ...]) -> int:
     return sum((-1) ** k * count for k, count in enumerate(num_cells))
-
-
-@pytest.mark.parametrize("name", ["bunny2d_4x32", "bunny2d_2x100", "bunny_3x16"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_counts_of_the_reference_networks(reference_network, name, dtype):
-    network = reference_network(name)
-    expected = json.loads((REFERENCE / "counts.json").read_text())[name]
-    with torch.no_grad():
-        whole = shapeopt.extract_complex(network, dtype=dtype)
-        surface = shapeopt.extract_surface(network, dtype=dtype)
-    assert whole.num_cells[:2] == (expected["vertices"], expected["edges"])
-    assert euler(whole.num_cells) == 1
-    assert surface.num_vertices == expected["zero_set_vertices"]
-    if "zero_set_edges" in expected:
-        assert surface.num_edges == expected["zero_set_edges"]
-        assert surface.num_faces == expected["zero_set_faces"]
-        assert surface.euler_characteristic == expected["zero_set_euler"]
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4])
@@ -153,6 +135,36 @@ def test_no_surface_gives_the_range_of_f():
     network = octahedron(radius=-0.1)  # f = |x|_1 + 0.1, from 0.1 to 1.6
     with pytest.raises(EmptySurfaceError, match=r"ranges from 0\.1 to 1\.6.*outside"):
         shapeopt.extract_surface(network)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 8}, "Subdivision.*seeds"),
+        ({"method": "trace", "cap": True}, "Tracing.*cap"),
+        ({"extractor": shapeopt.Tracing(), "seeds": 8}, "seeds: give settings to the extractor"),
+        ({"extractor": shapeopt.Tracing(), "method": "trace"}, "method: give settings"),
+        ({"max_bytes": 0}, "max_bytes is 0"),
+        ({"method": "trace", "seeds": 0}, "seeds is 0"),
+        ({"method": "trace", "search_every": -1}, "search_every is -1"),
+    ],
+)
+def test_settings_that_do_not_apply_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        shapeopt.extract_surface(tilted_octahedron(), **settings)
+
+
+def test_tracing_is_not_compiled_in_the_plane():
+    with pytest.raises(InputError, match=r"compiled.*dimension"):
+        shapeopt.extract_surface(random_mlp(2, 4, 1), method="trace", backend="compiled")
+
+
+def test_method_names_an_extractor():
+    network = tilted_octahedron()
+    with torch.no_grad():
+        named = shapeopt.extract_surface(network, method="trace", seeds=16)
+        given = shapeopt.extract_surface(network, extractor=shapeopt.Tracing(seeds=16))
+    assert torch.equal(named.vertices, given.vertices)
 
 
 def test_cap_is_for_three_dimensions():
