@@ -17,8 +17,9 @@ def whole(request):
 
 def test_counts_agree_with_the_cells(whole):
     complex_, _ = whole
+    assert len(complex_.num_cells) == complex_.vertices.shape[1] + 1
     for dimension, count in enumerate(complex_.num_cells[1:], start=1):
-        assert len(complex_.cells(dimension)) == count
+        assert len(complex_.cells(dimension)) == count > 0
 
 
 def test_a_cell_has_one_zero_less_than_its_facets_and_their_signs(whole):
@@ -37,12 +38,11 @@ def test_a_cell_has_one_zero_less_than_its_facets_and_their_signs(whole):
         assert len(set(zip(facet.tolist(), cell.tolist(), strict=True))) == len(facet)
 
 
+@pytest.mark.parametrize("whole", [3, 4], indirect=True)
 def test_every_cell_of_a_simple_complex_has_a_sphere_as_boundary(whole):
     """Euler: the proper faces of a k-cell have alternating sum 1 - (-1)^k. For k = 3 the vertices
     and edges of the cell come through other functions than its facets do."""
     complex_, _ = whole
-    if complex_.vertices.shape[1] < 3:
-        pytest.skip("needs cells with 2D facets")
     cells = complex_.cells(3)
     offsets, vertices = complex_.cell_vertices(cells)
     num_vertices = offsets.diff()

@@ -1,37 +1,11 @@
+"""The affine view of a module."""
+
 import pytest
 import torch
 from torch import nn
 
-from shapeopt import InputError, sdf_network
-from shapeopt.networks.affine import affine_layers
-
-
-@pytest.mark.parametrize(("width", "depth"), [(16, 3), (32, 8), (64, 1)])
-def test_starts_as_the_distance_to_a_sphere(width, depth):
-    network = sdf_network(width, depth, radius=0.3)
-    points = torch.rand(2000, 3) - 0.5
-    with torch.no_grad():
-        error = network(points).squeeze(1) - (points.norm(dim=1) - 0.3)
-    assert error.abs().mean() < 0.05
-    assert network(torch.zeros(1, 3)).item() < 0
-
-
-@pytest.mark.parametrize("off_fraction", [0.2, 0.5])
-def test_later_neurons_start_off_on_the_given_fraction_of_the_box(off_fraction):
-    network = sdf_network(16, 3, off_fraction=off_fraction)
-    with torch.no_grad():
-        inputs = network[:4](torch.rand(5000, 3) - 0.5)
-        off = (network[4](inputs) <= 0).double().mean(dim=0)
-    torch.testing.assert_close(off, torch.full_like(off, off_fraction), rtol=0, atol=0.05)
-    assert network(torch.zeros(1, 3)).item() < 0
-
-
-@pytest.mark.parametrize(
-    "bad", [{"width": 0}, {"depth": 0}, {"radius": 0.6}, {"off_fraction": 1.0}]
-)
-def test_sizes_are_checked(bad):
-    with pytest.raises(InputError, match=next(iter(bad))):
-        sdf_network(**{"width": 8, "depth": 2, **bad})
+from shapeopt import InputError
+from shapeopt.networks.affine import affine_layers, as_module, without_graph
 
 
 def test_affine_layers_reproduce_the_network():
@@ -68,3 +42,14 @@ def test_nan_weights_are_refused():
     network[2].weight.data[0, 1] = float("nan")
     with pytest.raises(InputError, match="1 weights that are NaN"):
         affine_layers(network)
+
+
+def test_layers_without_graph_and_as_a_module():
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    constant = without_graph(affine_layers(network))
+    assert not any(part.requires_grad for layer in constant for part in layer)
+    copy, points = as_module(constant), torch.randn(10, 3, dtype=torch.float64)
+    assert torch.equal(copy(points), network(points))
+    with torch.no_grad():
+        copy[0].weight.zero_()
+    assert network[0].weight.abs().min() > 0

@@ -1,12 +1,11 @@
+"""Measures of polygon meshes that are known by hand."""
+
 import math
 
 import pytest
 import torch
 
-from shapeopt import InputError
-from shapeopt.errors import ExtractionError
-from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.mesh.polygons import order_corners
+from shapeopt import InputError, PolygonMesh
 from tests.solids import box_solid, two_triangles
 
 
@@ -66,14 +65,22 @@ def test_three_polygons_at_an_edge_are_refused():
         PolygonMesh.from_polygons(vertices, [[0, 1, 2], [1, 0, 3], [0, 1, 4]])
 
 
-def test_corners_are_put_in_order():
-    pentagon = torch.tensor([[0, 1], [2, 3], [1, 2], [4, 0], [3, 4]])
-    square = torch.tensor([[7, 5], [6, 8], [8, 5], [7, 6]])
-    corners = order_corners(torch.cat([pentagon, square]), torch.tensor([0, 5, 9])).tolist()
-    assert corners[:5] == [0, 1, 2, 3, 4]
-    assert corners[5:] in ([7, 5, 8, 6], [7, 6, 8, 5])
+def test_scaled_and_moved():
+    box = box_solid(1, 2, 3)
+    moved = box.scaled_and_moved(2, torch.tensor([1.0, 0.0, -1.0]))
+    assert float(moved.volume()) == pytest.approx(8 * 6)
+    assert moved.vertices.amin(dim=0).tolist() == [1, 0, -1]
+    assert torch.equal(moved.face_normals, box.face_normals)
+    with pytest.raises(InputError, match="positive"):
+        box.scaled_and_moved(-1, torch.zeros(3))
 
 
-def test_edges_that_do_not_close_up_are_an_error():
-    with pytest.raises(ExtractionError, match="close up"):
-        order_corners(torch.tensor([[0, 1], [1, 2], [2, 3]]), torch.tensor([0, 3]))
+def test_a_polygon_that_is_not_convex_is_cut_inside_itself():
+    """An arrowhead: a fan from its first corner would cover more than its area."""
+    corners = [[0, 0, 0], [2, -1, 0], [0, 2, 0], [-2, -1, 0]]
+    vertices = torch.tensor(corners, dtype=torch.float64)
+    sheet = PolygonMesh.from_polygons(vertices, [[1, 2, 3, 0]])
+    a, b, c = sheet.vertices[sheet.triangles()].unbind(1)
+    areas = torch.linalg.cross(b - a, c - a, dim=1)[:, 2] / 2
+    assert (areas > 0).all()
+    assert float(areas.sum()) == pytest.approx(float(sheet.area())) == pytest.approx(4)
