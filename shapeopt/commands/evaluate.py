@@ -1,23 +1,19 @@
 """Measures a result against the truth: ``shapeopt evaluate mesh.ply truth.obj``."""
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from shapeopt.commands.waiting import EXTRACTING, told
 from shapeopt.data.loading import load
 from shapeopt.data.normalisation import Normalisation
-from shapeopt.data.reading import read_cloud
+from shapeopt.data.reading import read_cloud, read_mesh
 from shapeopt.data.reference import MeshReference, Reference
-from shapeopt.errors import ExtractionError, InputError
+from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import DISTANCES, evaluate
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -67,37 +63,36 @@ class Truth:
         return 1 / self.normalisation.scale
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints all measures; errors that a user can mend end it with exit code 1 and one line."""
-    parser = argparse.ArgumentParser(
-        prog="shapeopt evaluate",
-        description="Measures a mesh or the surface of a checkpoint against the true surface. "
-        "Both are sampled uniformly in area; distances from the samples are exact. Lengths are "
-        "in units of the longest side of GROUND_TRUTH.",
-    )
-    parser.add_argument("surface", metavar="MESH_OR_CHECKPOINT", type=Path)
-    parser.add_argument("truth", metavar="GROUND_TRUTH", type=Path, help="mesh or point cloud")
-    parser.add_argument("--samples", type=int, default=100_000, help="per surface")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(arguments)
-    try:
-        if options.samples < 1:
-            raise InputError(f"--samples is {options.samples}; it must be at least 1")
-        truth = read_truth(options.truth)
-        mesh = read_surface(options.surface)
-    except (InputError, ExtractionError, OSError) as error:
-        sys.exit(f"error: {error}")
-    moved = Mesh(truth.normalisation.apply(mesh.vertices), mesh.faces, mesh.kind)
-    result = evaluate(moved, truth.reference, options.samples, options.seed, THRESHOLD)
-    if options.json:
-        print(json.dumps(result | {"unit": truth.side, "triangles": len(mesh.faces)}))
+def run(
+    surface: Path, truth: Path, samples: int = 100_000, seed: int = 0, as_json: bool = False
+) -> None:
+    """Measures and prints.
+
+    Args:
+        surface: a mesh, or a checkpoint (.pt).
+        truth: a mesh or cloud.
+        samples: points drawn from each.
+        seed: of the points drawn.
+        as_json: print one JSON object in place of a table.
+
+    Raises:
+        InputError: for a wrong file or setting.
+        ExtractionError: if a checkpoint's surface cannot be extracted.
+    """
+    if samples < 1:
+        raise InputError(f"--samples is {samples}; it must be at least 1")
+    true, mesh = read_truth(truth), read_surface(surface)
+    moved = Mesh(true.normalisation.apply(mesh.vertices), mesh.faces, mesh.kind)
+    with told(f"measuring with {samples:,} samples of each ..."):
+        result = evaluate(moved, true.reference, samples, seed, THRESHOLD)
+    if as_json:
+        print(json.dumps(result | {"unit": true.side, "triangles": len(mesh.faces)}))
         return
-    print(f"surface       {options.surface}: {mesh.kind}")
-    print(f"ground truth  {options.truth}: {truth.kind}")
+    print(f"surface       {surface}: {mesh.kind}")
+    print(f"ground truth  {truth}: {true.kind}")
     print(
-        f"Measured in the ground truth's coordinates, centred, its longest side ({truth.side:.6g}) "
-        f"scaled to 1;\n{options.samples:,} samples of each, seed {options.seed}.\n"
+        f"Measured in the ground truth's coordinates, centred, its longest side ({true.side:.6g}) "
+        f"scaled to 1;\n{samples:,} samples of each, seed {seed}.\n"
     )
     for name, value in result.items():
         number = f"{value:.4e}" if name in DISTANCES else f"{value:.4f}"
@@ -126,46 +121,17 @@ def read_truth(path: Path) -> Truth:
 
 
 def read_surface(path: Path) -> Mesh:
-    """The surface of a checkpoint (.pt), or a mesh of any kind that trimesh reads.
+    """The surface of a checkpoint (.pt), or a mesh, in the units of the input or the file.
 
     Raises:
         InputError: the message says what is wrong with the file.
         ExtractionError: if a checkpoint's surface cannot be extracted.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file (looked in {path.resolve().parent})")
     if path.suffix == ".pt":
-        return _checkpoint_surface(path)
-    vertices, faces = _mesh_arrays(path)
-    if len(faces) == 0:
-        raise InputError(f"{path}: holds no faces; a surface to be measured must be a mesh")
-    if not np.isfinite(vertices[faces]).all():
-        raise InputError(f"{path}: some vertices are NaN or infinite")
-    if not MeshReference(vertices, faces).triangle_normals().any():
-        raise InputError(f"{path}: all {len(faces)} triangles of the mesh have no area")
-    return Mesh(torch.from_numpy(vertices), torch.from_numpy(faces), f"{len(faces):,} triangles")
-
-
-def _mesh_arrays(path: Path) -> tuple[Float[np.ndarray, "v 3"], Any]:
-    import trimesh
-
-    try:
-        geometry: Any = trimesh.load(path, process=False)
-        if isinstance(geometry, trimesh.Scene):
-            geometry = geometry.to_mesh()
-        vertices = np.array(geometry.vertices, dtype=np.float64).reshape(-1, 3)
-        return vertices, np.array(getattr(geometry, "faces", ()), np.int64).reshape(-1, 3)
-    except Exception as error:  # trimesh lets through whatever its parsers stumble over
-        raise InputError(f"{path}: cannot be read as a mesh ({error})") from error
-
-
-def _checkpoint_surface(path: Path) -> Mesh:
-    """The exact surface of a checkpoint's network, in the units of its input."""
-    surface, checkpoint = extract_checkpoint(path)
-    vertices = checkpoint.normalisation.undo(surface.vertices.cpu())
-    kind = f"checkpoint at step {checkpoint.step:,}, {surface.num_faces:,} polygons"
-    return Mesh(vertices, surface.triangles().cpu(), kind)
-
-
-if __name__ == "__main__":
-    main()
+        with told(EXTRACTING):
+            surface, checkpoint = extract_checkpoint(path)
+        vertices = checkpoint.normalisation.undo(surface.vertices.cpu())
+        kind = f"checkpoint at step {checkpoint.step:,}, {surface.num_faces:,} polygons"
+        return Mesh(vertices, surface.triangles().cpu(), kind)
+    corners, faces = read_mesh(path)
+    return Mesh(torch.from_numpy(corners), torch.from_numpy(faces), f"{len(faces):,} triangles")

@@ -1,54 +1,42 @@
 """Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT OUT.ply``."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from shapeopt.errors import ExtractionError, InputError
+from shapeopt.commands.waiting import EXTRACTING, told
+from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import write_ply
 from shapeopt.simplify.merging import merge_polygons
 from shapeopt.training.checkpoints import extract_checkpoint
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Merges, writes and prints; errors that a user can mend end it with one line."""
-    parser = argparse.ArgumentParser(
-        prog="shapeopt simplify",
-        description="Merges nearly coplanar neighbouring polygons of a checkpoint's surface, and "
-        "writes them as a PLY file in the units of the training's input.",
-    )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
-    parser.add_argument("out", metavar="OUT.ply", type=Path)
-    parser.add_argument(
-        "--error",
-        type=float,
-        default=1e-3,
-        help="largest distance between the surface before and after, fraction of its longest side",
-    )
-    parser.add_argument(
-        "--triangles", action="store_true", help="write triangles in place of polygons"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        if options.out.suffix != ".ply":
-            raise InputError(f"{options.out}: the output must be a .ply file")
-        surface, saved = extract_checkpoint(options.checkpoint)
-        side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
-        merged = merge_polygons(surface, options.error * side)
-        shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
-        if options.triangles:
-            shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
-        write_ply(shape, options.out)
-    except (InputError, ExtractionError, OSError) as error:
-        sys.exit(f"error: {error}")
+def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = False) -> None:
+    """Merges, writes and prints.
+
+    Args:
+        checkpoint: of a training.
+        output: a .ply file.
+        error: largest distance between the surface before and after, fraction of its longest side.
+        triangles: write triangles in place of polygons.
+
+    Raises:
+        InputError: for a wrong file or setting.
+        ExtractionError: if the surface cannot be extracted.
+        OSError: if the mesh cannot be written.
+    """
+    if output.suffix.lower() != ".ply":
+        raise InputError(f"{output}: the output must be a .ply file")
+    with told(EXTRACTING):
+        surface, saved = extract_checkpoint(checkpoint)
+    side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
+    with told(f"merging {surface.num_faces:,} polygons ..."):
+        merged = merge_polygons(surface, error * side)
+    shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
+    if triangles:
+        shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
+    write_ply(shape, output)
     print(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
-        f"({len(merged.triangles()):,} triangles), at most {options.error:g} of the longest side "
-        f"apart; in {options.out}"
+        f"({len(merged.triangles()):,} triangles), at most {error:g} of the longest side apart; "
+        f"in {output}"
     )
-
-
-if __name__ == "__main__":
-    main()

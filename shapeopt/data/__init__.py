@@ -7,7 +7,7 @@ from shapeopt.data.loading import load, load_scan
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.normals import estimate_normals
 from shapeopt.data.pseudo_distance import pseudo_signed_distance, sample_training_points
-from shapeopt.data.reading import read_cloud
+from shapeopt.data.reading import read_cloud, read_mesh
 from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
 
@@ -26,6 +26,7 @@ __all__ = [
     "normalise",
     "pseudo_signed_distance",
     "read_cloud",
+    "read_mesh",
     "sample_implicit",
     "sample_training_points",
 ]

@@ -13,8 +13,7 @@ from shapeopt.data.normals import estimate_normals
 from shapeopt.data.reading import RawCloud, read_cloud
 from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
-
-REPOSITORY = Path(__file__).parents[2]
+from shapeopt.shipped import shipped_folder
 
 # A cloud sampled from a formula says so in a comment of its .ply header. So the file itself
 # brings its true surface along, and `data.path=other.ply` needs no second setting.
@@ -35,7 +34,7 @@ def load(
 
     Args:
         path: see `read_cloud`. A relative path is looked for in the working directory, then in
-            the repository.
+            what ships with the package: data/bunny.ply is found from anywhere.
         margin: room left on both ends of the longest side, as a fraction of the box's side.
         mesh_samples: points drawn from a mesh.
         neighbours: points in each plane fit, if the normals have to be estimated.
@@ -45,8 +44,8 @@ def load(
         InputError: the message says what is wrong with the file and what to do.
     """
     path = Path(path)
-    if not path.exists() and (REPOSITORY / path).exists():
-        path = REPOSITORY / path
+    if not path.exists() and (shipped_folder() / path).exists():
+        path = shipped_folder() / path
     raw = read_cloud(path, mesh_samples, seed)
     normals = estimate_normals(raw.points, neighbours) if raw.normals is None else raw.normals
     cloud = normalise(raw.points, normals, margin)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from shapeopt.data.cloud import check_points
 from shapeopt.data.triangle_sampling import sample_triangles
@@ -32,7 +33,7 @@ class RawCloud:
 
 
 def read_cloud(path: str | Path, mesh_samples: int = 100_000, seed: int = 0) -> RawCloud:
-    """Reads .ply, .obj, .stl (clouds or meshes), .xyz, .npy or .npz (clouds).
+    """Reads .ply, .obj, .stl, .glb, .off (clouds or meshes), .xyz, .npy or .npz (clouds).
 
     Args:
         path: .xyz holds lines `x y z` or `x y z nx ny nz`; .npy an array [n, 3] or [n, 6];
@@ -44,16 +45,8 @@ def read_cloud(path: str | Path, mesh_samples: int = 100_000, seed: int = 0) -> 
         InputError: the file is missing, empty, cut short, of an unknown kind or not numeric, or
             its points cannot be a cloud (too few, not finite, all at one place).
     """
-    path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file (looked in {path.resolve().parent})")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+    raw = _read(Path(path))
     try:
-        raw = reader(path)
         if raw.mesh is not None:
             raw = _sampled(raw, mesh_samples, seed)
         check_points(raw.points)
@@ -62,22 +55,61 @@ def read_cloud(path: str | Path, mesh_samples: int = 100_000, seed: int = 0) -> 
     return raw
 
 
+def read_mesh(path: str | Path) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "t 3"]]:
+    """Vertices (float64, the file's units) and triangles (int64) of .ply, .obj, .stl, .glb, .off.
+
+    Raises:
+        InputError: as :func:`read_cloud`, and if the file holds no faces, or none with an area.
+    """
+    raw = _read(Path(path))
+    if raw.mesh is None:
+        raise InputError(f"{path}: holds no faces; a mesh is wanted here, not a cloud")
+    try:
+        _check_mesh(*raw.mesh)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return raw.mesh
+
+
+def _read(path: Path) -> RawCloud:
+    """What the file holds, as it is: a mesh's points are its vertices."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file (looked in {path.resolve().parent})")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    try:
+        return reader(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _check_mesh(vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Raises InputError, saying what is wrong, unless the mesh is a surface."""
+    if not np.isfinite(vertices[faces]).all():
+        raise InputError("some vertices of the mesh are NaN or infinite")
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    if not np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() > 0:
+        raise InputError(f"all {len(faces)} triangles of the mesh have zero area")
+
+
 def _sampled(raw: RawCloud, n: int, seed: int) -> RawCloud:
     """Puts samples of the mesh in place of its vertices."""
     assert raw.mesh is not None
     vertices, faces = raw.mesh
     check_points(vertices)
+    _check_mesh(vertices, faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     normals = np.cross(b - a, c - a)
     areas = np.linalg.norm(normals, axis=1, keepdims=True)
-    if not areas.sum() > 0:
-        raise InputError(f"all {len(faces)} triangles of the mesh have zero area")
     points, face = sample_triangles(vertices, faces, n, seed)
     return RawCloud(points, normals[face] / areas[face], raw.mesh, raw.comments)
 
 
 def _read_geometry(path: Path) -> RawCloud:
-    """.ply, .obj and .stl, by trimesh."""
+    """.ply, .obj, .stl, .glb and .off, by trimesh."""
     import trimesh
 
     comments, declared = _ply_header(path) if path.suffix.lower() == ".ply" else ((), {})
@@ -96,6 +128,8 @@ def _read_geometry(path: Path) -> RawCloud:
             raise InputError(
                 f"cut short: the header promises {declared[kind]} {kind} rows, {held} are there"
             )
+    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+        raise InputError("a face names a vertex that is not there, damaged or cut short?")
     if len(vertices) == 0:
         raise InputError("holds no points, damaged or cut short?")
     if len(faces):
@@ -182,6 +216,8 @@ _READERS: dict[str, Callable[[Path], RawCloud]] = {
     ".ply": _read_geometry,
     ".obj": _read_geometry,
     ".stl": _read_geometry,
+    ".glb": _read_geometry,
+    ".off": _read_geometry,
     ".xyz": _read_xyz,
     ".npy": _read_npy,
     ".npz": _read_npz,

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shapeopt.errors import InputError
-
-SCAN_FOLDER = Path(__file__).parents[2] / "data" / "scans"  # git-ignored
+from shapeopt.shipped import shipped_folder
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,38 @@ SCANS = {
 }
 
 
-def fetch_scan(name: str, folder: str | Path = SCAN_FOLDER) -> Path:
-    """The file of a scan: the one in `folder` if it is there, else a download put there.
+def fetch_scan(name: str, folder: str | Path | None = None) -> Path:
+    """The file of a scan, downloaded unless it is there.
 
     Args:
         name: a key of `SCANS`. Files that count as the scan are, for stanford_bunny,
             BunnyMesh, stanford_bunny, stanford-bunny and bunny with .ply, .obj or .stl.
+        folder: where to look and to download to. None: look in the checkout's data/scans, then
+            in the user's cache folder, and download to the latter.
 
     Raises:
         InputError: unknown name, or the download failed; then it says what to put where.
     """
     if name not in SCANS:
         raise InputError(f"there is no scan {name!r}; known are {', '.join(SCANS)}")
-    scan, folder = SCANS[name], Path(folder)
+    scan = SCANS[name]
+    folders = [shipped_folder() / "data" / "scans", cache_folder()]
+    if folder is not None:
+        folders = [Path(folder)]
     stems = (Path(scan.file_name).stem, name, name.replace("_", "-"), *scan.other_stems)
-    for stem in stems:
-        for suffix in (".ply", ".obj", ".stl"):
-            if (folder / (stem + suffix)).is_file():
-                return folder / (stem + suffix)
-    return _download(name, scan, folder)
+    for place in folders:
+        for stem in stems:
+            for suffix in (".ply", ".obj", ".stl"):
+                if (place / (stem + suffix)).is_file():
+                    return place / (stem + suffix)
+    return _download(name, scan, folders[-1])
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ~/.cache/shapeopt, or what the system has for it."""
+    import pooch
+
+    return Path(pooch.os_cache("shapeopt"))
 
 
 def _download(name: str, scan: Scan, folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """The points of every training step, drawn from a pool that is made once."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,11 +35,11 @@ class BatchSource:
     def __init__(
         self,
         cloud: PointCloud,
-        pool_size: int,
-        batch_size: int,
-        near_std: tuple[float, float] | list[float],
-        uniform_fraction: float,
-        seed: int,
+        pool_size: int = 500_000,
+        batch_size: int = 4096,
+        near_std: Sequence[float] = (0.01, 0.05),
+        uniform_fraction: float = 0.2,
+        seed: int = 0,
         device: torch.device | str = "cpu",
     ):
         if pool_size < 1 or batch_size < 1:

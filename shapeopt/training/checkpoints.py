@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
+from shapeopt.extraction.extractor import Extractor
 from shapeopt.training.config import build, build_extraction
 from shapeopt.training.saved_config import load_saved_config
 
@@ -65,29 +66,48 @@ class Checkpoint:
             raise InputError(f"{path} is damaged or no checkpoint of shapeopt") from error
         return replace(checkpoint, config=load_saved_config(checkpoint.config))
 
+    def rebuilt_network(self) -> nn.Module:
+        """The network with its weights, on the CPU.
+
+        Raises:
+            InputError: if it cannot be built again from the configuration.
+        """
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        if "model" not in self.config:
+            raise InputError("the checkpoint's configuration has no model")
+        try:
+            network: nn.Module = build(OmegaConf.create(self.config["model"]))
+            network.load_state_dict(self.network)
+        except (HydraException, OmegaConfBaseException, RuntimeError) as error:
+            raise InputError(f"its network cannot be built again: {error}") from error
+        return network
+
 
 @torch.no_grad()
-def extract_checkpoint(path: Path) -> tuple[PolyhedralSurface, Checkpoint]:
-    """The surface, in normalised units, as the checkpoint's own configuration extracts it.
+def extract_checkpoint(
+    path: Path, extractor: Extractor | None = None, dtype: str | None = None
+) -> tuple[PolyhedralSurface, Checkpoint]:
+    """The exact surface of a checkpoint, in normalised units.
+
+    Args:
+        path: of the checkpoint.
+        extractor: None: that of the checkpoint's own configuration.
+        dtype: to compute with, "float32" or "float64"; None: as there.
 
     Raises:
         InputError: as :meth:`Checkpoint.load`, and if its network cannot be built again.
         ExtractionError: if its surface cannot be extracted.
     """
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     checkpoint = Checkpoint.load(path)
-    missing = {"model", "extractor"} - set(checkpoint.config)
-    if missing:
-        raise InputError(
-            f"{path}: the checkpoint's configuration has no {', '.join(sorted(missing))}"
-        )
-    config = OmegaConf.create(checkpoint.config)
     try:
-        network, extract = build(config.model), build_extraction(config)
-        network.load_state_dict(checkpoint.network)
-    except (HydraException, OmegaConfBaseException, RuntimeError) as error:
-        raise InputError(f"{path}: its network cannot be built again: {error}") from error
+        network = checkpoint.rebuilt_network()
+        config = OmegaConf.create(checkpoint.config)
+        extract = build_extraction(config, extractor, dtype)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return extract(network), checkpoint

@@ -11,6 +11,7 @@ from torch import nn
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
+from shapeopt.extraction.extractor import Extractor
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -32,16 +33,28 @@ def build(config: DictConfig) -> Any:
         raise
 
 
-def build_extraction(config: DictConfig) -> Callable[[nn.Module], PolyhedralSurface]:
+def build_extraction(
+    config: DictConfig, extractor: Extractor | None = None, dtype: str | None = None
+) -> Callable[[nn.Module], PolyhedralSurface]:
     """What takes a network to its exact surface, as ``surface`` and ``extractor`` say.
 
+    Args:
+        config: of the experiment.
+        extractor: to take in place of the configured one.
+        dtype: to take in place of the configured one; a key of ``DTYPES``.
+
     Raises:
-        InputError: for a dtype that is not in ``DTYPES``.
+        InputError: for a dtype that is not in ``DTYPES``, and without an extractor or surface.
     """
-    name = config.surface.dtype
+    for part in ("surface", "extractor"):
+        if config.get(part) is None:
+            raise InputError(f"the configuration has no {part}")
+    name = dtype or config.surface.dtype
     if name not in DTYPES:
         raise InputError(f"surface.dtype is {name}; it can be {' or '.join(DTYPES)}")
-    bounds = tuple(config.surface.bounds)
     return partial(
-        extract_surface, bounds=bounds, extractor=build(config.extractor), dtype=DTYPES[name]
+        extract_surface,
+        bounds=tuple(config.surface.bounds),
+        extractor=extractor or build(config.extractor),
+        dtype=DTYPES[name],
     )

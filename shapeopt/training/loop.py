@@ -1,12 +1,14 @@
 """The training loop: fit the cloud, then shape the exact surface."""
 
 import math
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from tqdm import tqdm
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import PointCloud
 from shapeopt.errors import InputError
+from shapeopt.extraction.extract import extract_surface
 from shapeopt.losses import FaceCount, FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.output.run_log import RunLog
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
+from shapeopt.training.schedules import Cosine
 
+Loss = FitLoss | GeometryLoss | SurfaceFitLoss
 Extractor = Callable[[nn.Module], PolyhedralSurface]
 
 
@@ -34,11 +39,14 @@ class Phase:
         learning_rate: largest learning rate of the phase.
         schedule: factor of the learning rate at a progress from 0 to 1.
         log_every: steps between two rows of the log.
+
+    Raises:
+        InputError: for a number out of its range.
     """
 
     steps: int
-    learning_rate: float
-    schedule: Callable[[float], float]
+    learning_rate: float = 1e-3
+    schedule: Callable[[float], float] = field(default_factory=Cosine)
     log_every: int = 1
 
     def __post_init__(self) -> None:
@@ -50,58 +58,78 @@ class Phase:
             raise InputError(f"log_every is {self.log_every}; it must be at least 1")
 
 
-@dataclass
+FIT = Phase(20_000, 1e-2, log_every=100)
+SHAPE = Phase(500, 1e-3)
+
+
 class Training:
     """A network in training: what it is trained with, and how far it has come.
 
     In the *fit* phase only the fit losses count. In the *shape* phase the exact surface is
     extracted in every step, and the losses on it count too.
+    ``Training(network, cloud, [Distance(1.0), EdgeLength(2e-6)]).run()`` is a whole training.
 
-    Attributes:
+    Args:
         network: on the device to train on.
         cloud: the normalised point cloud.
-        batches: where the points of each step come from.
-        losses: by name; on the network, on its surface, or on surface and cloud.
-        extract: gives the network's exact surface, differentiable.
+        losses: on the network, on its surface, or on surface and cloud; by name, or in a list,
+            which gives each the name of its class.
+        batches: where the points of each step come from; ``BatchSource(cloud)`` if None.
+        extract: gives the network's exact surface, differentiable; by subdivision in float64, in
+            the box of the cloud, if None.
         fit, shape: the two phases.
         gradient_clip: largest norm of the gradient of all weights.
         checkpoint_every: steps between two checkpoints.
-        config: resolved configuration, kept in the checkpoints.
+        config: resolved configuration, kept in the checkpoints: the commands build the network
+            and its extractor from it again.
+
+    Raises:
+        InputError: without a fit loss, for two losses of one name, and for numbers out of range.
     """
 
-    network: nn.Module
-    cloud: PointCloud
-    batches: BatchSource
-    losses: Mapping[str, FitLoss | GeometryLoss | SurfaceFitLoss]
-    extract: Extractor
-    fit: Phase
-    shape: Phase
-    gradient_clip: float
-    checkpoint_every: int
-    config: dict[str, Any] = field(default_factory=dict)
-    step: int = field(default=0, init=False)
-    fitted: dict[str, Tensor] | None = field(default=None, init=False)
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"fit": 0.0, "shape": 0.0, "extraction": 0.0}, init=False
-    )
-
-    def __post_init__(self) -> None:
-        losses = self.losses.items()
-        self.fit_losses = {k: v for k, v in losses if isinstance(v, FitLoss)}
-        self.geometry_losses = {k: v for k, v in losses if isinstance(v, GeometryLoss)}
-        self.surface_fit_losses = {k: v for k, v in losses if isinstance(v, SurfaceFitLoss)}
+    def __init__(
+        self,
+        network: nn.Module,
+        cloud: PointCloud,
+        losses: Mapping[str, Loss] | Sequence[Loss],
+        batches: BatchSource | None = None,
+        extract: Extractor | None = None,
+        *,
+        fit: Phase = FIT,
+        shape: Phase = SHAPE,
+        gradient_clip: float = 1.0,
+        checkpoint_every: int = 1000,
+        config: dict[str, Any] | None = None,
+    ):
+        self.network, self.cloud = network, cloud
+        self.losses = _by_name(losses)
+        self.fit_losses = {k: v for k, v in self.losses.items() if isinstance(v, FitLoss)}
+        self.geometry_losses = {k: v for k, v in self.losses.items() if isinstance(v, GeometryLoss)}
+        self.surface_fit_losses = {
+            k: v for k, v in self.losses.items() if isinstance(v, SurfaceFitLoss)
+        }
         if not self.fit_losses:
             raise InputError("there is no fit loss; add one, for example with loss=[distance]")
-        if self.gradient_clip <= 0 or self.checkpoint_every < 1:
+        if gradient_clip <= 0 or checkpoint_every < 1:
             raise InputError("gradient_clip must be positive and checkpoint_every at least 1")
-        self.optimizer = torch.optim.Adam(self.network.parameters())
+        device = next(network.parameters()).device
+        self.batches = batches or BatchSource(cloud, device=device)
+        self.extract: Extractor = extract or partial(extract_surface, dtype=torch.float64)
+        self.fit, self.shape = fit, shape
+        self.gradient_clip = gradient_clip
+        self.checkpoint_every = checkpoint_every
+        self.config = config or {}
+        self.step = 0
+        self.fitted: dict[str, Tensor] | None = None
+        self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0}
+        self.optimizer = torch.optim.Adam(network.parameters())
 
-    def run(self, log: RunLog, checkpoints: Path) -> bool:
+    def run(self, log: RunLog | None = None, checkpoints: Path | None = None) -> bool:
         """Trains to the end, or to the first Ctrl-C; returns whether the end was reached.
 
-        Into the folder ``checkpoints`` goes ``last.pt``, every ``checkpoint_every`` steps and at
-        the end, whatever ends the training; and ``fit.pt`` at the end of the fit phase, to try
-        other shape phases from.
+        Into the folder ``checkpoints``, if there is one, goes ``last.pt``, every
+        ``checkpoint_every`` steps and at the end, whatever ends the training; and ``fit.pt`` at
+        the end of the fit phase, to try other shape phases from.
 
         Raises:
             InputError: if a gradient is not finite; the checkpoint holds the step before.
@@ -113,12 +141,13 @@ class Training:
                 while self.step < total_steps and not interrupted():
                     scalars, surface = self._take_step()
                     self._report(scalars, surface, log, bar)
-                    if self.step == self.fit.steps:
+                    if checkpoints and self.step == self.fit.steps:
                         self.save(checkpoints / "fit.pt")
-                    elif self.step % self.checkpoint_every == 0:
+                    elif checkpoints and self.step % self.checkpoint_every == 0:
                         self.save(checkpoints / "last.pt")
             finally:
-                self.save(checkpoints / "last.pt")
+                if checkpoints:
+                    self.save(checkpoints / "last.pt")
         return self.step == total_steps
 
     def _take_step(self) -> tuple[dict[str, Tensor | float], PolyhedralSurface | None]:
@@ -188,10 +217,10 @@ class Training:
         self,
         scalars: Mapping[str, Tensor | float],
         surface: PolyhedralSurface | None,
-        log: RunLog,
+        log: RunLog | None,
         bar: tqdm,
     ) -> None:
-        """Logs the step that was just taken, as often as its phase wants."""
+        """Shows and logs the step that was just taken, as often as its phase wants."""
         step = self.step - 1
         phase = self.fit if surface is None else self.shape
         bar.update()
@@ -203,10 +232,10 @@ class Training:
             surface = surface.detach()
             row |= surface_scalars(surface)
             shown["polygons"] = str(surface.num_faces)
-            if log.mesh_due(step):
-                moved = self.cloud.normalisation.undo_mesh(surface)
-                log.log_mesh(step, moved)
-        log.log(step, row)
+            if log is not None and log.mesh_due(step):
+                log.log_mesh(step, self.cloud.normalisation.undo_mesh(surface))
+        if log is not None:
+            log.log(step, row)
         bar.set_description("fit  " if surface is None else "shape", refresh=False)
         bar.set_postfix(shown, refresh=False)
 
@@ -253,6 +282,16 @@ def surface_scalars(surface: PolyhedralSurface) -> dict[str, float]:
         ),
         "surface/area": float(surface.area()),
     }
+
+
+def _by_name(losses: Mapping[str, Loss] | Sequence[Loss]) -> dict[str, Loss]:
+    """EdgeLength becomes edge_length, as in the configuration."""
+    if isinstance(losses, Mapping):
+        return dict(losses)
+    names = [re.sub(r"(?<!^)(?=[A-Z])", "_", type(loss).__name__).lower() for loss in losses]
+    if len(set(names)) < len(names):
+        raise InputError(f"two losses of one kind ({', '.join(names)}): name them, in a dict")
+    return dict(zip(names, losses, strict=True))
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -51,9 +51,9 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> bool:
     training = Training(
         network,
         cloud,
-        BatchSource(cloud, seed=config.seed, device=device, **plain["batches"]),
         losses,
-        extract,
+        BatchSource(cloud, seed=config.seed, device=device, **plain["batches"]),
+        extract=extract,
         **phases,
         gradient_clip=config.training.gradient_clip,
         checkpoint_every=config.training.checkpoint_every,
@@ -69,7 +69,7 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> bool:
     if not finished:
         print(
             f"interrupted at step {training.step:,}; go on with: "
-            f"python train.py resume={folder / 'checkpoints' / 'last.pt'}"
+            f"shapeopt train resume={folder / 'checkpoints' / 'last.pt'}"
         )
     return finished
 

@@ -11,7 +11,7 @@ import torch
 import trimesh
 
 import shapeopt
-from shapeopt.commands.evaluate import main
+from shapeopt.commands.main import main
 from shapeopt.data import Normalisation
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 from tests.sample_networks import octahedron
@@ -55,7 +55,7 @@ def checkpoint(tmp_path) -> Path:
 
 
 def measured(capsys, *arguments: object) -> dict[str, float]:
-    main([*map(str, arguments), "--samples", "2000", "--json"])
+    main(["evaluate", *map(str, arguments), "--samples", "2000", "--json"])
     return json.loads(capsys.readouterr().out)
 
 
@@ -101,7 +101,7 @@ def test_the_same_seed_prints_the_same(capsys, tmp_path, truth):
 
 
 def test_the_table_states_its_unit(capsys, checkpoint, truth):
-    main([str(checkpoint), str(truth), "--samples", "100"])
+    main(["evaluate", str(checkpoint), str(truth), "--samples", "100"])
     text = capsys.readouterr().out
     polygons = extract_checkpoint(checkpoint)[0].num_faces
     assert f"checkpoint at step 7, {polygons} polygons" in text
@@ -149,18 +149,18 @@ def other_network(folder: Path) -> Path:
     ("make", "message"),
     [
         (lambda folder: folder / "absent.ply", "no such file"),
-        (lambda folder: folder / "absent.pt", "no such file"),
+        (lambda folder: folder / "absent.pt", "no checkpoint"),
         (cloud_file, "no faces"),
-        (text_file, r"text\.obj: (cannot be read|holds no faces)"),
-        (flat_file, "no area"),
+        (text_file, r"text\.obj: (cannot be read|holds no points)"),
+        (flat_file, "zero area"),
         (broken_checkpoint, "no checkpoint of shapeopt"),
-        (bare_checkpoint, "no extractor, model"),
+        (bare_checkpoint, "has no model"),
         (other_network, "cannot be built again"),
     ],
 )
 def test_a_wrong_surface_is_named(tmp_path, truth, make, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
-        main([str(make(tmp_path)), str(truth)])
+        main(["evaluate", str(make(tmp_path)), str(truth)])
 
 
 @pytest.mark.parametrize(
@@ -174,16 +174,16 @@ def test_a_wrong_surface_is_named(tmp_path, truth, make, message):
 )
 def test_a_wrong_truth_is_named(tmp_path, truth, make, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
-        main([str(truth), str(make(tmp_path))])
+        main(["evaluate", str(truth), str(make(tmp_path))])
 
 
 def test_samples_must_be_positive(truth):
     with pytest.raises(SystemExit, match="--samples is 0"):
-        main([str(truth), str(truth), "--samples", "0"])
+        main(["evaluate", str(truth), str(truth), "--samples", "0"])
 
 
 def test_the_command_ends_without_a_traceback(tmp_path, truth):
-    command = [sys.executable, "-m", "shapeopt.commands.evaluate", tmp_path / "absent.ply", truth]
+    command = [sys.executable, "-m", "shapeopt", "evaluate", tmp_path / "absent.ply", truth]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr.startswith("error: ")

@@ -1,11 +1,11 @@
-"""``python -m shapeopt.simplify``: the mesh it writes is within the error it was given."""
+"""``shapeopt simplify``: the mesh it writes is within the error it was given."""
 
 import pytest
 import torch
 import trimesh
 
 import shapeopt
-from shapeopt.commands.simplify import main
+from shapeopt.commands.main import main
 from shapeopt.data import Normalisation
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 
@@ -32,7 +32,7 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize("options", [[], ["--triangles"]])
 def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, options):
     out = tmp_path / "out.ply"
-    main([str(checkpoint), str(out), "--error", "0.02", *options])
+    main(["simplify", str(checkpoint), str(out), "--error", "0.02", *options])
     before, after = (int(w.replace(",", "")) for w in capsys.readouterr().out.split()[0:4:3])
     assert after < 0.7 * before
     mesh = trimesh.load(out)
@@ -48,4 +48,4 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, opt
 )
 def test_wrong_arguments_are_one_line(tmp_path, checkpoint, out, error, message):
     with pytest.raises(SystemExit, match=message):
-        main([str(checkpoint), str(tmp_path / out), f"--error={error}"])
+        main(["simplify", str(checkpoint), str(tmp_path / out), f"--error={error}"])

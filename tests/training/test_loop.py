@@ -35,11 +35,11 @@ def training(cloud, losses=None, fit_steps=150, shape_steps=10, learning_rate=1e
     return Training(
         shapeopt.sdf_network(8, 2),
         cloud,
-        BatchSource(cloud, 5000, 256, [0.01, 0.05], 0.2, seed=0),
         losses or {"distance": Distance(1.0), "edge_length": EdgeLength(1e-4)},
-        shapeopt.extract_surface,
-        Phase(fit_steps, learning_rate, Cosine(), log_every=10),
-        Phase(shape_steps, 1e-3, Cosine()),
+        BatchSource(cloud, 5000, 256, [0.01, 0.05], 0.2, seed=0),
+        extract=shapeopt.extract_surface,
+        fit=Phase(fit_steps, learning_rate, Cosine(), log_every=10),
+        shape=Phase(shape_steps, 1e-3, Cosine()),
         **{"gradient_clip": 1.0, "checkpoint_every": 50, **settings},
     )
 

@@ -1,0 +1,170 @@
+"""The command line: ``shapeopt train``, ``extract``, ``evaluate`` and ``simplify``.
+
+What a command does is in the file of its name, which is imported when it runs: help needs no torch.
+"""
+
+import argparse
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+Trains neural implicit shapes and optimises them through their exact polyhedral surface.
+
+  shapeopt train experiment=smoke                 a few seconds, to see what comes out
+  shapeopt train experiment=bunny                 about 90 seconds; open report.html
+  shapeopt train data.path=scan.ply               a shape of your own
+  shapeopt extract outputs/.../checkpoints/last.pt -o shape.glb
+"""
+CHECKPOINT = "checkpoint of a training: outputs/.../checkpoints/last.pt"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command. What the user can mend is one line, and exit code 1.
+
+    Args:
+        arguments: of the command line; those of the process if None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["train"]:  # its arguments are Hydra's
+            _module("train").run(given[1:])
+        else:
+            options = vars(parser().parse_args(given))
+            _module(options.pop("command")).run(**options)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        reason = _mendable(error)
+        if reason is None:
+            raise
+        sys.exit(f"error: {reason}")
+
+
+def _module(command: str) -> Any:
+    """The file of a command, whose ``run`` takes what was parsed."""
+    return importlib.import_module(f"shapeopt.commands.{command}")
+
+
+def _mendable(error: Exception) -> str | None:
+    """What is wrong, in words, if it lies in what the user gave."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else None
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from shapeopt.errors import ExtractionError, InputError
+
+    known = (InputError, ExtractionError, HydraException, OmegaConfBaseException)
+    return str(error) if isinstance(error, known) else None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands: ``command`` is its name, the rest the keywords of its ``run``."""
+    top = argparse.ArgumentParser(
+        prog="shapeopt",
+        description=DESCRIPTION,
+        epilog="shapeopt COMMAND --help tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = importlib.metadata.version("shapeopt")
+    top.add_argument("--version", action="version", version=f"shapeopt {version}")
+    commands = top.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
+    )
+    commands.add_parser("train", help="fit a network to a shape, then optimise its surface")
+    for name, summary, describe in (
+        ("extract", "write the exact surface of a training as a mesh", _extract),
+        ("evaluate", "measure a mesh or a training against the true surface", _evaluate),
+        ("simplify", "fewer polygons for the surface of a training", _simplify),
+    ):
+        describe(
+            commands.add_parser(
+                name,
+                help=summary,
+                formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            )
+        )
+    return top
+
+
+def _extract(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Writes the exact surface of a training's network as a mesh, in the units of the "
+        "training's input, and prints what it is."
+    )
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help=".ply or .glb (polygons), .obj or .stl (triangles)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--method",
+        choices=["subdivide", "trace"],
+        help="subdivide misses nothing; trace follows the surface alone, many times faster on "
+        "large networks (default: as in the training)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--seeds",
+        metavar="N",
+        type=int,
+        help="with --method trace: cells along a side of the grid that finds the surface; parts "
+        "thinner than half a cell can be missed (default: 32)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        help="to compute with (default: as in the training)",
+        default=argparse.SUPPRESS,
+    )
+
+
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Measures a mesh, or the surface of a checkpoint, against the true surface. Both are "
+        "sampled uniformly in area; distances from the samples are exact. Lengths are in units "
+        "of the longest side of GROUND_TRUTH."
+    )
+    command.add_argument(
+        "surface",
+        metavar="MESH_OR_CHECKPOINT",
+        type=Path,
+        help="a mesh (.ply, .obj, .stl, .glb, .off) or a checkpoint (.pt)",
+    )
+    command.add_argument("truth", metavar="GROUND_TRUTH", type=Path, help="mesh or point cloud")
+    command.add_argument(
+        "--samples", metavar="N", type=int, default=100_000, help="points drawn from each surface"
+    )
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="of the points drawn")
+    command.add_argument(
+        "--json", dest="as_json", action="store_true", help="print one JSON object"
+    )
+
+
+def _simplify(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Merges nearly coplanar neighbouring polygons of a checkpoint's surface, and writes them "
+        "in the units of the training's input."
+    )
+    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
+    command.add_argument("output", metavar="OUT.ply", type=Path, help="the file to write")
+    command.add_argument(
+        "--error",
+        metavar="FRACTION",
+        type=float,
+        default=1e-3,
+        help="largest distance between the surface before and after, fraction of its longest side",
+    )
+    command.add_argument(
+        "--triangles", action="store_true", help="write triangles in place of polygons"
+    )

@@ -1,0 +1,92 @@
+"""Trains as configured: ``shapeopt train experiment=bunny``. See conf/config.yaml."""
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapeopt.errors import InputError
+from shapeopt.shipped import shipped_folder
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+usage: shapeopt train [SETTING=VALUE ...] [-m] [--cfg job]
+
+Fits a network to a shape, then optimises its exact surface. Leaves meshes, a picture, report.html
+and checkpoints in the folder `output`.
+
+  shapeopt train experiment=smoke                          a few seconds: everything runs
+  shapeopt train experiment=bunny                          the bunny that comes with shapeopt
+  shapeopt train data.path=scan.ply                        a shape of your own, cloud or mesh
+  shapeopt train experiment=bunny 'loss=[distance,face_count]' losses.face_count.weight=3e-7
+  shapeopt train -m experiment=bunny model.width=8,16      a sweep
+  shapeopt train resume=outputs/.../checkpoints/last.pt    go on, with any setting changed
+
+options:
+  -h, --help     this text
+  -m             one training for every combination of the values given with commas
+  --cfg job      print the settings that a training would have, and stop
+  --hydra-help   all options of Hydra, which reads the settings (https://hydra.cc)
+"""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Trains with the settings given as Hydra writes them, or prints help.
+
+    Raises:
+        InputError: for what the user can mend; also Hydra's and OmegaConf's own errors.
+        KeyboardInterrupt: if Ctrl-C ended the training; its outputs are written.
+    """
+    if "-h" in arguments or "--help" in arguments:
+        print(_help(shipped_folder() / "conf"))
+        return
+    # Errors come out as they are, not as Hydra prints them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    import hydra
+
+    configured = hydra.main(
+        version_base="1.3", config_path=str(shipped_folder() / "conf"), config_name="config"
+    )(_job)
+    sys.argv = [sys.argv[0], *arguments]  # where Hydra looks
+    try:
+        configured()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InputError(
+            f"{error.filename}: {error.strerror}. To write elsewhere, set output=FOLDER"
+        ) from error
+
+
+def _job(config: "DictConfig") -> None:
+    """One training, in the folder that Hydra made for it."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from shapeopt.training.resuming import resumed_config
+    from shapeopt.training.run import run as train
+
+    hydra_config = HydraConfig.get()
+    resume = Path(config.resume) if config.resume is not None else None
+    if resume is not None:
+        config = resumed_config(resume, config, hydra_config)
+    if not train(config, Path(hydra_config.runtime.output_dir), resume):
+        raise KeyboardInterrupt
+
+
+def _help(conf: Path) -> str:
+    """Usage, the choices of each group, and the settings with their defaults."""
+    lines = [HELP, "choices (loss takes a list):"]
+    for group in sorted(folder for folder in conf.iterdir() if folder.is_dir()):
+        names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+        lines += textwrap.wrap(
+            names, 100, initial_indent=f"  {group.name + '=':<12}", subsequent_indent=" " * 14
+        )
+    text = (conf / "config.yaml").read_text(encoding="utf-8")
+    settings = text[text.index("\nname:") : text.index("\nhydra:")].strip().splitlines()
+    lines += ["", "settings and their defaults:"]
+    lines += [f"  {line}".rstrip() for line in settings if "_target_" not in line]
+    return "\n".join(lines)
