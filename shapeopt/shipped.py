@@ -9,3 +9,10 @@ def shipped_folder() -> Path:
     """The folder that holds them: inside an installed wheel, or the root of a checkout."""
     share = PACKAGE / "share"  # a wheel alone has it
     return share if share.is_dir() else PACKAGE.parent
+
+
+def find_file(path: str | Path) -> Path:
+    """The path itself; or what ships under it, as ``data/bunny.ply``, if there is nothing else."""
+    path = Path(path)
+    shipped = shipped_folder() / path
+    return shipped if not path.exists() and shipped.exists() else path

@@ -134,15 +134,9 @@ def measure_surface(
 
 def idle_neurons_of(checkpoint: Path) -> dict[str, Any]:
     """What the exact removal of neurons gives."""
-    from omegaconf import OmegaConf
-
     from shapeopt.training.checkpoints import Checkpoint
-    from shapeopt.training.config import build
 
-    saved = Checkpoint.load(checkpoint)
-    network = build(OmegaConf.create(saved.config["model"]))
-    network.load_state_dict(saved.network)
-    reduction = remove_idle_neurons(network)
+    reduction = remove_idle_neurons(Checkpoint.load(checkpoint).rebuilt_network())
     return {
         "before": reduction.widths_before,
         "after": reduction.widths,

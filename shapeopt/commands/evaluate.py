@@ -15,6 +15,7 @@ from shapeopt.data.reading import read_cloud, read_mesh
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import DISTANCES, evaluate
+from shapeopt.shipped import find_file
 from shapeopt.training.checkpoints import extract_checkpoint
 
 THRESHOLD = 0.01  # of the F-score, longest sides of the ground truth
@@ -105,7 +106,7 @@ def read_truth(path: Path) -> Truth:
     Raises:
         InputError: the message says what is wrong with the file.
     """
-    raw = read_cloud(path, mesh_samples=4)  # it is the mesh itself that is wanted
+    raw = read_cloud(find_file(path), mesh_samples=4)  # it is the mesh itself that is wanted
     if raw.mesh is None:
         cloud = load(path, margin=0.0)
         assert cloud.reference is not None  # load always attaches one

@@ -72,7 +72,9 @@ def _job(config: "DictConfig") -> None:
     hydra_config = HydraConfig.get()
     resume = Path(config.resume) if config.resume is not None else None
     if resume is not None:
-        config = resumed_config(resume, config, hydra_config)
+        config = resumed_config(
+            resume, config, list(hydra_config.overrides.task), list(hydra_config.runtime.choices)
+        )
     if not train(config, Path(hydra_config.runtime.output_dir), resume):
         raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from shapeopt.data.normals import estimate_normals
 from shapeopt.data.reading import RawCloud, read_cloud
 from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
-from shapeopt.shipped import shipped_folder
+from shapeopt.shipped import find_file
 
 # A cloud sampled from a formula says so in a comment of its .ply header. So the file itself
 # brings its true surface along, and `data.path=other.ply` needs no second setting.
@@ -43,10 +43,7 @@ def load(
     Raises:
         InputError: the message says what is wrong with the file and what to do.
     """
-    path = Path(path)
-    if not path.exists() and (shipped_folder() / path).exists():
-        path = shipped_folder() / path
-    raw = read_cloud(path, mesh_samples, seed)
+    raw = read_cloud(find_file(path), mesh_samples, seed)
     normals = estimate_normals(raw.points, neighbours) if raw.normals is None else raw.normals
     cloud = normalise(raw.points, normals, margin)
     return replace(cloud, reference=_reference(raw, cloud))

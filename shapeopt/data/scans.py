@@ -64,9 +64,10 @@ def fetch_scan(name: str, folder: str | Path | None = None) -> Path:
     if name not in SCANS:
         raise InputError(f"there is no scan {name!r}; known are {', '.join(SCANS)}")
     scan = SCANS[name]
-    folders = [shipped_folder() / "data" / "scans", cache_folder()]
     if folder is not None:
         folders = [Path(folder)]
+    else:
+        folders = [shipped_folder() / "data" / "scans", cache_folder()]
     stems = (Path(scan.file_name).stem, name, name.replace("_", "-"), *scan.other_stems)
     for place in folders:
         for stem in stems:

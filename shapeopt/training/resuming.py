@@ -1,15 +1,17 @@
 """The configuration of a training that goes on from a checkpoint."""
 
+from collections.abc import Collection
 from pathlib import Path
 
-from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from shapeopt.errors import InputError
 from shapeopt.training.checkpoints import Checkpoint
 
 
-def resumed_config(path: Path, composed: DictConfig, hydra_config: HydraConf) -> DictConfig:
+def resumed_config(
+    path: Path, composed: DictConfig, overrides: Collection[str], groups: Collection[str]
+) -> DictConfig:
     """The checkpoint's own configuration, with what is given on the command line.
 
     So ``python train.py resume=PATH`` goes on as the training was started, and
@@ -20,7 +22,8 @@ def resumed_config(path: Path, composed: DictConfig, hydra_config: HydraConf) ->
     Args:
         path: of the checkpoint.
         composed: the configuration of a new training with this command line.
-        hydra_config: of the job: its overrides, and the names of the config groups.
+        overrides: the command line.
+        groups: names of the config groups, such as "model".
 
     Raises:
         InputError: if the command line chooses another config group, which cannot change between
@@ -28,16 +31,14 @@ def resumed_config(path: Path, composed: DictConfig, hydra_config: HydraConf) ->
     """
     config = OmegaConf.create(Checkpoint.load(path).config)
     values = []
-    for override in hydra_config.overrides.task:
+    for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key == "loss":
             losses = composed.losses.items()
             config.losses = {name: config.losses.get(name, loss) for name, loss in losses}
         elif key in ("extractor", "logging"):
             config[key] = composed[key]
-        elif (
-            key in hydra_config.runtime.choices and f"{key}={value}" != f"experiment={config.name}"
-        ):
+        elif key in groups and f"{key}={value}" != f"experiment={config.name}":
             raise InputError(
                 f"{override}: a training that is resumed keeps its {key}; leave this out, or start "
                 "a new training"

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shapeopt.data import fetch_scan
+from shapeopt.data import fetch_scan, scans
 from shapeopt.data.scans import SCANS
 from shapeopt.errors import InputError
 
 
-def with_downloader(monkeypatch, retrieve) -> None:
-    monkeypatch.setitem(sys.modules, "pooch", types.SimpleNamespace(retrieve=retrieve))
+def with_downloader(monkeypatch, retrieve, **others) -> None:
+    stand_in = types.SimpleNamespace(retrieve=retrieve, **others)
+    monkeypatch.setitem(sys.modules, "pooch", stand_in)
 
 
 @pytest.mark.parametrize("name", SCANS)
@@ -48,6 +49,24 @@ def test_without_network_it_says_what_to_put_where(tmp_path, monkeypatch, error)
     expected = f"({error}). Get {scan.url} in some other way and save it as {tmp_path}"
     with pytest.raises(InputError, match=re.escape(expected) + r".BunnyMesh\.ply"):
         fetch_scan("stanford_bunny", tmp_path)
+
+
+def test_the_checkout_comes_before_the_cache(tmp_path, monkeypatch):
+    by_hand, cache = tmp_path / "data" / "scans", tmp_path / "cache"
+    by_hand.mkdir(parents=True)
+    monkeypatch.setattr(scans, "shipped_folder", lambda: tmp_path)
+    asked = []
+
+    def retrieve(url, known_hash, fname, path):
+        asked.append(path)
+        path.mkdir()
+        (path / fname).write_text("scan")
+
+    with_downloader(monkeypatch, retrieve, os_cache=lambda name: str(cache))
+    assert fetch_scan("dragon") == fetch_scan("dragon") == cache / "dragon.ply"
+    assert asked == [cache]
+    (by_hand / "dragon.obj").write_text("scan")
+    assert fetch_scan("dragon") == by_hand / "dragon.obj"
 
 
 def test_unknown_name():

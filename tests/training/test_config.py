@@ -1,12 +1,15 @@
 """Every experiment and every choice of a group composes, and what it names can be built."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from shapeopt.training.batches import BatchSource
 from shapeopt.training.config import build
+from shapeopt.training.loop import FIT, SHAPE, Training
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -45,3 +48,15 @@ def test_a_loss_is_reweighted_from_the_command_line():
     config = composed("losses.edge_length.weight=0.5", "losses.edge_length.power=2")
     loss = build(config.losses)["edge_length"]
     assert (loss.weight, loss.power) == (0.5, 2)
+
+
+def test_python_has_the_defaults_of_the_configuration():
+    config = composed("output=here")
+    phases = {name: build(config.training[name]) for name in ("fit", "shape")}
+    assert phases == {"fit": FIT, "shape": SHAPE}
+    for cls, settings in ((BatchSource, config.batches), (Training, config.training)):
+        parameters = inspect.signature(cls.__init__).parameters
+        for name, value in OmegaConf.to_container(settings, resolve=True).items():
+            if name not in phases:
+                default = parameters[name].default
+                assert (list(default) if isinstance(value, list) else default) == value, name

@@ -64,6 +64,22 @@ def test_the_shape_phase_lowers_its_loss(cloud, loss, tmp_path):
     assert rows[-1]["surface/polygons"] > 0
 
 
+def test_a_list_of_losses_and_no_log_do(cloud, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = Training(
+        shapeopt.sdf_network(4, 1),
+        cloud,
+        [Distance(1.0), EdgeLength(1e-4)],
+        BatchSource(cloud, 2000, 64),
+        fit=Phase(20, 1e-2),
+        shape=Phase(2),
+    )
+    assert list(job.losses) == ["distance", "edge_length"]
+    assert job.run()
+    assert (job.step, list(tmp_path.iterdir())) == (22, [])
+    assert job.extract(job.network).num_faces > 0
+
+
 def test_fit_reaches_the_cloud(cloud, tmp_path):
     job = training(cloud, fit_steps=500, shape_steps=0)
     before = float(Distance(1.0)(job.batches.batch(job.network, 0)))
@@ -173,6 +189,7 @@ def test_a_vanished_surface_is_named(cloud, tmp_path):
     ("build", "message"),
     [
         (lambda cloud: training(cloud, {"edge_length": EdgeLength(1.0)}), "no fit loss"),
+        (lambda cloud: training(cloud, [Distance(1.0), Distance(2.0)]), "two losses of one kind"),
         (lambda cloud: training(cloud, fit_steps=-1), "steps"),
         (lambda cloud: training(cloud, learning_rate=0.0), "learning_rate"),
         (lambda cloud: training(cloud, gradient_clip=0.0), "gradient_clip"),
