@@ -22,10 +22,22 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles on first use. Kernels carry ``@no_type_check``, or the tests' run-time checks of
     signatures would wrap them before numba sees them.
 
-    The kept code is dropped when the kernel's own file changes, and not when a constant does that
-    comes from another one: then delete ``__pycache__``.
+    The kept code is dropped when the kernel's own file changes. So a kernel calls kernels and
+    reads constants of its own file alone; whatever comes from another one is an argument.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    return _compiled(function, forceinline=False)
+
+
+def small_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that becomes part of the loop that calls it, where the compiler may find it large.
+
+    A call would cost more than the work: the addresses of all arrays would be handed over.
+    """
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable[..., Any], forceinline: bool) -> Callable[..., Any]:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": forceinline}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no directory to keep compiled code in: compile in every process

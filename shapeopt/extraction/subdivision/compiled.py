@@ -1,4 +1,5 @@
-"""Edge subdivision compiled for the CPU: the growing arrays, and which kernel runs on them when."""
+"""Edge subdivision compiled for the CPU, the twin of ``plain.py``: the growing arrays, and which
+kernel runs on them when."""
 
 import numpy as np
 import torch
@@ -14,109 +15,41 @@ from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
 from shapeopt.extraction.subdivision.kernels import (
     LISTS,
-    SMALL_CUT,
+    Cut,
+    Growing,
+    Layer,
+    Limits,
+    Pairs,
+    Queues,
+    Scratch,
+    Sizes,
+    Words,
     collect,
     cut_while_small,
     decide_signs,
     join,
+    num_slots,
     pair,
     pass_over_edges,
     split,
-    table_size,
 )
+from shapeopt.extraction.subdivision.rows import MAX_ROWS, GrowingRows
 from shapeopt.extraction.tolerances import rounding_threshold
 from shapeopt.networks.affine import AffineLayer
 
+SMALL_CUT = 4096
+"""Cuts of up to so many edges are done in one part: handing work to threads would cost more."""
+
 SMALL_PASS = 1 << 17
 """Passes over fewer rows are done in one part, for the same reason."""
-
 
 CHUNK = 1 << 16
 """Vertices evaluated at a time."""
 
 
-SMALL_ROWS = 1 << 17
-"""Room for that many rows from the start."""
-
-
-MAX_ROWS = 2**31 - 1
-"""Vertices and edges are numbered in int32."""
-
-
-class _Rows:
-    """Rows appended in place.
-
-    Small buffers double. A large one moves once, into all the address space that the budget
-    allows: memory that is never written to costs nothing, and rows are never copied again.
-    """
-
-    RESERVE_AT = 1 << 26
-
-    def __init__(self, rows: np.ndarray, budget: Budget):
-        self.size = len(rows)
-        self._budget = budget
-        self._flat = rows.ravel().copy()
-        self.set_shape(rows.shape[1:])
-
-    def set_shape(self, shape: tuple[int, ...]) -> None:
-        """Makes rows of this shape out of the buffer; what they hold is the caller's affair."""
-        self._shape = shape
-        self._width = int(np.prod(shape))
-        capacity = len(self._flat) // self._width if self._width else MAX_ROWS
-        self.rows = self._flat[: capacity * self._width].reshape(capacity, *shape)
-
-    def reserve(self, size: int) -> None:
-        """Makes room for ``size`` rows in all. Arrays taken before may be stale afterwards."""
-        if size > len(self.rows):
-            used = self.size * self._width
-            flat = np.empty(self._capacity(size, self._width) * self._width, self._flat.dtype)
-            flat[:used] = self._flat[:used]
-            self._flat = flat
-            self.set_shape(self._shape)
-
-    def _capacity(self, size: int, width: int) -> int:
-        row_bytes = width * self._flat.itemsize
-        if 2 * size * row_bytes <= self.RESERVE_AT:
-            return max(2 * size, SMALL_ROWS)
-        return min(max(self._budget.reservable // row_bytes, size), MAX_ROWS)
-
-    def change_width(self, width: int) -> np.ndarray:
-        """Gives 1D rows another length. Returns the old rows, which share the memory."""
-        used = self.size * self._width
-        if self.size * width > len(self._flat):
-            flat = np.empty(self._capacity(self.size, width) * width, self._flat.dtype)
-            flat[:used] = self._flat[:used]
-            self._flat = flat
-        old = self._flat[:used].reshape(self.size, self._width)
-        self.set_shape((width,))
-        return old
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self._width * self._flat.itemsize
-
-    @property
-    def data(self) -> np.ndarray:
-        """The rows in use."""
-        return self.rows[: self.size]
-
-    def keep(self, chosen: np.ndarray) -> None:
-        """Drops the other rows and moves the chosen ones together."""
-        kept = self.data[chosen]
-        self.size = len(kept)
-        self.data[:] = kept
-
-    def release(self) -> Tensor:
-        """The rows as a tensor, with the unused end of the buffer given back."""
-        flat = self._flat
-        del self.rows, self._flat
-        flat.resize(self.size * self._width, refcheck=False)
-        return torch.from_numpy(flat.reshape(self.size, *self._shape))
-
-
 class CompiledSubdivision:
-    """The growing skeleton in numpy arrays; the interface is that of the torch one."""
+    """The growing skeleton in numpy arrays, with the interface of
+    :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`, its oracle."""
 
     def __init__(self, constraints: Constraints, box: Box, budget: Budget):
         self.constraints = constraints
@@ -125,23 +58,24 @@ class CompiledSubdivision:
         self.keys = start.keys
         self.positions = self._rows(start.vertices)
         self.vertex_zeros = self._rows(start.vertex_zeros)
-        self.signs = _Rows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
+        self.plus_bits = GrowingRows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
+        self.values = self._rows(start.vertices)
         self.edges = self._rows(start.edges)
         self.edge_zeros = self._rows(start.edge_zeros)
         self.edge_base = self._rows(start.edge_keys)
-        self.following = _Rows(np.empty(len(start.edges), np.int32), budget)
-        self.values = self._rows(start.vertices)
+        self.following = GrowingRows(np.empty(len(start.edges), np.int32), budget)
         self.is_partial = False
-        self._done = (0, 0, np.zeros((1, 256), np.int64))
-        self._scratch: dict[str, np.ndarray] = {}
+        self._no_words = Words(0, 0, np.zeros((1, 256), np.int64))
+        self._not_in_keys = self._no_words
+        self._buffers: dict[str, np.ndarray] = {}
 
-    def _rows(self, rows: Tensor) -> _Rows:
-        return _Rows(rows.numpy(), self.budget)
+    def _rows(self, rows: Tensor) -> GrowingRows:
+        return GrowingRows(rows.numpy(), self.budget)
 
     @property
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> Sizes:
         """Number of vertices and edges."""
-        return self.positions.size, self.edges.size
+        return Sizes(self.positions.size, self.edges.size)
 
     def keep(self, edges: Bool[Tensor, "e"]) -> None:
         """Drops the other edges, and every vertex without one."""
@@ -150,7 +84,7 @@ class CompiledSubdivision:
         vertices = np.zeros(self.positions.size, np.bool_)
         vertices[ends[kept]] = True
         ends[:] = (vertices.cumsum() - 1)[ends]
-        for rows in (self.positions, self.vertex_zeros, self.signs, self.values):
+        for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(kept)
@@ -178,25 +112,21 @@ class CompiledSubdivision:
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""
         width = self.constraints.widths[layer]
-        column, words = self.constraints.words(layer).start, num_words(width)
-        self._layer = (self.constraints.first_neuron(layer), column, words)
-        table = self.keys.tables[layer].numpy()
-        self._keys = (self.keys.plus.numpy(), self.keys.zero.numpy(), table)
-        self._queues = (
-            np.full((PARTS, width), -1, np.int32),
-            np.zeros((PARTS, width), np.int32),
-        )
-        self.following.reserve(self.edges.size)
-        in_parts(
-            decide_signs,
-            self.positions.size,
-            SMALL_PASS,
-            self.values.rows,
+        column = self.constraints.words(layer).start
+        self._layer = Layer(
+            self.constraints.first_neuron(layer),
+            self.constraints.num_neurons,
+            Words(column, num_words(width), self.keys.tables[layer].numpy()),
             self.threshold,
-            self.signs.rows,
-            column,
+            self.keys.plus.numpy(),
+            self.keys.zero.numpy(),
         )
-        self._pass_over_edges(column, words)
+        self._heads = np.full((PARTS, width), -1, np.int32)
+        self._counts = np.zeros((PARTS, width), np.int32)
+        self.following.reserve(self.edges.size)
+        vertices = self.positions.size
+        in_parts(decide_signs, vertices, SMALL_PASS, self._layer, self._growing())
+        self._pass_over_edges(self._layer.words)
         neuron = 0
         while neuron < width:
             stop = width if progress is None else neuron + 1
@@ -206,169 +136,129 @@ class CompiledSubdivision:
                 neuron += 1
             if progress is not None:
                 progress(layer, neuron - 1, self.positions.size)
-        self._done = (column, words, table)
+        self._not_in_keys = self._layer.words
 
-    def _pass_over_edges(self, column: int, words: int) -> None:
+    def _pass_over_edges(self, words: Words) -> None:
+        """Completes the edges' keys, and queues the edges that the layer of the words cuts."""
         in_parts(
             pass_over_edges,
             self.edges.size,
             SMALL_PASS,
-            self.edges.rows,
-            self.signs.rows,
-            self._done,
-            self.edge_base.rows,
-            column,
+            self._not_in_keys,
             words,
-            self._all_queues(),
+            self._growing(),
+            self._queues(),
         )
-        self._done = (0, 0, self._done[2])
+        self._not_in_keys = self._no_words
 
     def _cut_while_small(self, layer: int, neuron: int, stop: int) -> int:
         """Cuts by small cuts up to the neuron ``stop``; returns the neuron to go on with."""
         num_zeros = self.constraints.dimension - 1
-        most = SMALL_CUT * num_zeros
-        slots = table_size(most)
-        scratch = (
-            self._buffer("small cut", SMALL_CUT, np.int32),
-            self._buffer("small keys", 2 * most, np.int64).reshape(SMALL_CUT, num_zeros, 2),
-            self._buffer("small table", slots, np.int64),
-            self._buffer("small slot", slots, np.int32),
-            self._buffer("small pairs", 2 * most, np.int32).reshape(1, most, 2),
-        )
-        room = tuple(min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge())
-        neuron, vertices, edges, is_consistent = cut_while_small(
+        edges = self._buffer("small edges", SMALL_CUT, np.int32)
+        face_keys = self._buffer("small keys", 2 * SMALL_CUT * num_zeros, np.int64)
+        pairs = self._pairs("small", SMALL_CUT * num_zeros, 1)
+        scratch = Scratch(edges, face_keys.reshape(SMALL_CUT, num_zeros, 2), pairs)
+        neuron, sizes, is_consistent = cut_while_small(
             neuron,
             stop,
             self.sizes,
-            (room, self._row_bytes(), self.budget.max_bytes),
-            (*self._layer, self.constraints.num_neurons),
-            self._keys,
-            self._skeleton(),
-            self.values.rows,
-            self.threshold,
-            self._all_queues(),
+            self._limits(),
+            self._layer,
+            self._growing(),
+            self._queues(),
             scratch,
-            self.is_partial,
         )
         if not is_consistent:
             raise inconsistent(layer)
-        self._set_sizes(vertices, edges)
+        self._set_sizes(sizes)
         return neuron
 
     def _cut(self, layer: int, neuron: int) -> None:
         """Cuts the queued edges by the neuron and joins the new vertices across the faces."""
-        offsets = np.concatenate([[0], np.cumsum(self._queues[1][:, neuron])])
+        offsets = _offsets(self._counts[:, neuron])
         count = int(offsets[-1])
         vertices, edges = self.sizes
-        num_zeros = self.constraints.dimension - 1
         self._make_room(layer, neuron, count)
         parts = PARTS if count > SMALL_CUT else 1
-        cut = self._buffer("cut", count, np.int32)
-        groups = PARTS // LISTS
-        each_part(collect, groups, parts > 1, offsets, neuron, self._all_queues(), cut)
-
-        face_keys = self._buffer("face_keys", 2 * count * num_zeros, np.int64)
-        face_keys = face_keys.reshape(count, num_zeros, 2)
-        in_parts(
-            split,
-            count,
-            SMALL_CUT,
-            cut,
+        num_zeros = self.constraints.dimension - 1
+        face_keys = self._buffer("keys", 2 * count * num_zeros, np.int64)
+        cut = Cut(
             neuron,
             vertices,
             edges,
-            (*self._layer, self.constraints.num_neurons),
-            self._keys,
-            self._skeleton(),
-            self.values.rows,
-            self.threshold,
-            self._all_queues(),
-            face_keys,
+            self._buffer("edges", count, np.int32),
+            face_keys.reshape(count, num_zeros, 2),
         )
-        self._set_sizes(vertices + count, edges + count)
+        of_cut = cut, self._layer, self._growing(), self._queues()
+        groups = PARTS // LISTS
+        each_part(collect, groups, parts > 1, offsets, neuron, cut.edges, self._queues())
+        in_parts(split, count, SMALL_CUT, *of_cut)
+        vertices, edges = vertices + count, edges + count
         if num_zeros:
-            self._join_across_faces(layer, neuron, count, parts, vertices, edges, face_keys)
+            pairs = self._pairs("large", count * num_zeros, parts)
+            each_part(pair, parts, parts > 1, cut.face_keys, pairs)
+            unpaired = pairs.num_unpaired
+            if (unpaired < 0).any() or (unpaired.any() and not self.is_partial):
+                raise inconsistent(layer)
+            offsets = edges + _offsets(pairs.num_found)
+            each_part(join, parts, parts > 1, offsets, pairs.found, *of_cut)
+            edges = int(offsets[-1])
+        self._set_sizes(Sizes(vertices, edges))
 
-    def _join_across_faces(
-        self,
-        layer: int,
-        neuron: int,
-        count: int,
-        parts: int,
-        first_vertex: int,
-        first_edge: int,
-        face_keys: np.ndarray,
-    ) -> None:
-        """Adds the new edge of every face that was cut in two edges."""
-        most = count * face_keys.shape[1]
-        slots = table_size(most // parts)
-        table = self._buffer("table", parts * slots, np.int64)
-        slot = self._buffer("slot", parts * slots, np.int32)
-        pairs = self._buffer("pairs", parts * 2 * most, np.int32).reshape(parts, most, 2)
-        found, unpaired = np.zeros(parts, np.int64), np.zeros(parts, np.int64)
-        each_part(
-            pair,
-            parts,
-            parts > 1,
-            parts,
-            count,
-            face_keys,
-            table.reshape(parts, slots),
-            slot.reshape(parts, slots),
-            pairs,
-            found,
-            unpaired,
+    def _growing(self) -> Growing:
+        """The arrays for the kernels, until the next one moves."""
+        return Growing(
+            self.positions.rows,
+            self.vertex_zeros.rows,
+            self.plus_bits.rows,
+            self.values.rows,
+            self.edges.rows,
+            self.edge_zeros.rows,
+            self.edge_base.rows,
+            self.is_partial,
         )
-        if (unpaired < 0).any() or (unpaired.any() and not self.is_partial):
-            raise inconsistent(layer)
-        offsets = self.edges.size + np.concatenate([[0], np.cumsum(found)])
-        each_part(
-            join,
-            parts,
-            parts > 1,
-            offsets,
-            pairs,
-            neuron,
-            first_vertex,
-            first_edge,
-            (*self._layer, self.constraints.num_neurons),
-            self._keys,
-            self._skeleton(),
-            self._all_queues(),
+
+    def _queues(self) -> Queues:
+        return Queues(self._heads, self._counts, self.following.rows)
+
+    def _pairs(self, name: str, num_keys: int, parts: int) -> Pairs:
+        """Working memory to find so many pairs in."""
+        slots = num_slots(num_keys // parts)
+        found = self._buffer(f"{name} pairs", 2 * parts * num_keys, np.int32)
+        return Pairs(
+            self._buffer(f"{name} waiting keys", parts * slots, np.int64).reshape(parts, slots),
+            self._buffer(f"{name} waiting", parts * slots, np.int32).reshape(parts, slots),
+            found.reshape(parts, num_keys, 2),
+            np.zeros(parts, np.int64),
+            np.zeros(parts, np.int64),
         )
-        self._set_sizes(first_vertex + count, int(offsets[-1]))
 
-    def _skeleton(self) -> tuple[np.ndarray, ...]:
-        rows = (
-            self.positions,
-            self.vertex_zeros,
-            self.signs,
-            self.edges,
-            self.edge_zeros,
-            self.edge_base,
-        )
-        return tuple(part.rows for part in rows)
+    def _buffer(self, name: str, size: int, dtype: type) -> np.ndarray:
+        """Working memory that is kept from neuron to neuron: ``size`` elements of it."""
+        if name not in self._buffers or len(self._buffers[name]) < size:
+            self._buffers[name] = np.empty(size + size // 4, dtype)
+        return self._buffers[name][:size]
 
-    def _all_queues(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return (*self._queues, self.following.rows)
-
-    def _of_vertex_and_edge(self) -> tuple[list[_Rows], list[_Rows]]:
+    def _of_vertex_and_edge(self) -> tuple[list[GrowingRows], list[GrowingRows]]:
         """The arrays with a row per vertex, and those with a row per edge."""
-        of_vertex = [self.positions, self.vertex_zeros, self.signs, self.values]
+        of_vertex = [self.positions, self.vertex_zeros, self.plus_bits, self.values]
         return of_vertex, [self.edges, self.edge_zeros, self.edge_base, self.following]
 
-    def _row_bytes(self) -> tuple[int, ...]:
+    def _row_bytes(self) -> Sizes:
         """Bytes held for each vertex, and for each edge."""
-        return tuple(sum(part.row_bytes for part in rows) for rows in self._of_vertex_and_edge())
+        return Sizes(*(sum(part.row_bytes for part in rows) for rows in self._of_vertex_and_edge()))
+
+    def _limits(self) -> Limits:
+        room = (min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge())
+        return Limits(Sizes(*room), self._row_bytes(), self.budget.max_bytes)
 
     def _make_room(self, layer: int, neuron: int, count: int) -> None:
         """Room for what cutting ``count`` edges can add: their halves, and an edge per face."""
         vertices, edges = self.sizes
         most_vertices = vertices + count
         most_edges = edges + count * self.constraints.dimension
-        of_vertex, of_edge = self._of_vertex_and_edge()
-        vertex_bytes, edge_bytes = self._row_bytes()
-        needed = most_vertices * vertex_bytes + most_edges * edge_bytes
+        row_bytes = self._row_bytes()
+        needed = most_vertices * row_bytes.vertices + most_edges * row_bytes.edges
         self.budget.check(needed, layer, neuron, vertices, edges)
         if max(most_vertices, most_edges) > MAX_ROWS:
             raise ExtractionError(
@@ -376,55 +266,44 @@ class CompiledSubdivision:
                 f"{edges:,} edges: cells are numbered in 32 bits, and more would not fit. "
                 "Use a smaller box, or extract only the surface"
             )
+        of_vertex, of_edge = self._of_vertex_and_edge()
         for rows in of_vertex:
             rows.reserve(most_vertices)
         for rows in of_edge:
             rows.reserve(most_edges)
 
-    def _set_sizes(self, vertices: int, edges: int) -> None:
+    def _set_sizes(self, sizes: Sizes) -> None:
         of_vertex, of_edge = self._of_vertex_and_edge()
         for rows in of_vertex:
-            rows.size = vertices
+            rows.size = sizes.vertices
         for rows in of_edge:
-            rows.size = edges
-
-    def _buffer(self, name: str, size: int, dtype: type) -> np.ndarray:
-        """Working memory that is kept from neuron to neuron: ``size`` elements of it."""
-        if name not in self._scratch or len(self._scratch[name]) < size:
-            self._scratch[name] = np.empty(size + size // 4, dtype)
-        return self._scratch[name][:size]
+            rows.size = sizes.edges
 
     def skeleton(self) -> Skeleton:
         """The skeleton between two layers; it shares the memory."""
-        self._pass_over_edges(0, 0)
-        positions, zeros, signs, edges, edge_zeros, edge_keys = (
-            torch.from_numpy(rows.data)
-            for rows in (
-                self.positions,
-                self.vertex_zeros,
-                self.signs,
-                self.edges,
-                self.edge_zeros,
-                self.edge_base,
-            )
-        )
-        signs = signs.view(torch.int32)
-        return Skeleton(
-            self.constraints, positions, zeros, signs, edges, edge_zeros, edge_keys, self.keys
-        )
+        self._pass_over_edges(self._no_words)
+        return self._skeleton_of([torch.from_numpy(rows.data) for rows in self._in_skeleton()])
 
     def finish(self) -> Skeleton:
         """The finished skeleton, with the unused memory given back."""
-        self._pass_over_edges(0, 0)
+        self._pass_over_edges(self._no_words)
         del self.values, self.following
-        self._scratch.clear()
+        self._buffers.clear()
+        return self._skeleton_of([rows.release() for rows in self._in_skeleton()])
+
+    def _in_skeleton(self) -> list[GrowingRows]:
+        """The arrays that a skeleton has, in its order."""
+        of_vertex = [self.positions, self.vertex_zeros, self.plus_bits]
+        return [*of_vertex, self.edges, self.edge_zeros, self.edge_base]
+
+    def _skeleton_of(self, arrays: list[Tensor]) -> Skeleton:
+        vertices, zeros, plus_bits, edges, edge_zeros, edge_keys = arrays
+        plus_bits = plus_bits.view(torch.int32)
         return Skeleton(
-            self.constraints,
-            self.positions.release(),
-            self.vertex_zeros.release(),
-            self.signs.release().view(torch.int32),
-            self.edges.release(),
-            self.edge_zeros.release(),
-            self.edge_base.release(),
-            self.keys,
+            self.constraints, vertices, zeros, plus_bits, edges, edge_zeros, edge_keys, self.keys
         )
+
+
+def _offsets(counts: np.ndarray) -> np.ndarray:
+    """Where each of the consecutive lists of these lengths starts, and the end."""
+    return np.concatenate([[0], np.cumsum(counts)])

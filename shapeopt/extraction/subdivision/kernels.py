@@ -1,27 +1,165 @@
-"""Edge subdivision compiled for the CPU: the same steps and decisions as the plain torch one.
+"""What edge subdivision compiled for the CPU runs for each edge: the steps of ``plain.py``.
 
 Torch on a CPU spends most of its time passing over arrays and growing them. Here one compiled
 loop does everything for an edge while its rows are in the cache, an edge waits in a linked list
 of the next neuron that cuts it, and faces are paired through a hash table as large as the cut.
 Everything a neuron does costs time in proportion to the edges it cuts.
 
-Neurons with small cuts are worked off in one compiled loop, large cuts in parts (``compiled.py``).
+Neurons with small cuts are worked off in one compiled loop, large cuts in parts.
 
 The first call for a dtype compiles (some ten seconds); numba keeps the code on disk if it can.
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from shapeopt.extraction.compiled import PARTS, kernel
+from shapeopt.extraction.compiled import kernel, small_kernel
 
-SMALL_CUT = 4096
-"""Cuts of up to so many edges are done in one part: handing work to threads would cost more."""
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""
 LISTS = 4
 """Queues emptied side by side; divides the number of parts."""
+
+
+class Words(NamedTuple):
+    """A layer's words of packed + signs.
+
+    Attributes:
+        column: of the first, among the words of all layers.
+        num_words: 0 stands for no layer.
+        byte_key: for each byte of the words, the cell key of each of its 256 bit patterns.
+    """
+
+    column: int
+    num_words: int
+    byte_key: np.ndarray
+
+
+class Layer(NamedTuple):
+    """What holds for all neurons of the layer at work.
+
+    Attributes:
+        first_neuron: index of its first neuron.
+        num_neurons: of the network; a zero from there on is a box plane.
+        words: its words.
+        threshold: of each neuron; a value of at least minus this is +.
+        plus_key, zero_key: what each constraint adds to a cell's key if it is +, or 0.
+    """
+
+    first_neuron: int
+    num_neurons: int
+    words: Words
+    threshold: np.ndarray
+    plus_key: np.ndarray
+    zero_key: np.ndarray
+
+
+class Growing(NamedTuple):
+    """The growing skeleton: arrays with a row per vertex or edge, and room for more.
+
+    Attributes:
+        positions, vertex_zeros, plus_bits, values: of each vertex; the values are the layer's.
+        edges, edge_zeros: of each edge.
+        edge_base: of each edge, its key without the + signs of the layer at work.
+        is_partial: whether regions were left out, so that a face may have one cut edge.
+    """
+
+    positions: np.ndarray
+    vertex_zeros: np.ndarray
+    plus_bits: np.ndarray
+    values: np.ndarray
+    edges: np.ndarray
+    edge_zeros: np.ndarray
+    edge_base: np.ndarray
+    is_partial: bool
+
+
+class Queues(NamedTuple):
+    """The edges that wait for each neuron of the layer, in a linked list per part and neuron.
+
+    Attributes:
+        heads: first edge of each list, [parts, width]; -1 for none.
+        counts: number of edges in each, [parts, width].
+        following: of each edge, the next one in its list.
+    """
+
+    heads: np.ndarray
+    counts: np.ndarray
+    following: np.ndarray
+
+
+class Cut(NamedTuple):
+    """The edges that a neuron cuts, and where their new cells go.
+
+    Edge i gets vertex ``first_vertex + i``; its second half becomes edge ``first_edge + i``.
+
+    Attributes:
+        neuron: its place in the layer.
+        first_vertex, first_edge: see above.
+        edges: that are cut.
+        face_keys: keys of the 2-faces at each, [edges, zeros, 2]: ``[i, z, 0]`` is for zero z of
+            edge i turned to -, ``[i, z, 1]`` to +; 0 for none.
+    """
+
+    neuron: int
+    first_vertex: int
+    first_edge: int
+    edges: np.ndarray
+    face_keys: np.ndarray
+
+
+class Pairs(NamedTuple):
+    """Where equal face keys are found: in parts, dealt out by the keys' lowest bits.
+
+    Attributes:
+        waiting_key: a hash table, [parts, slots], slots a power of two.
+        waiting: 1 + the position of the key that waits in the slot; 0 if the slot is free, -1 once
+            the pair was found.
+        found: positions of two equal keys, [parts, most, 2].
+        num_found: pairs of each part.
+        num_unpaired: keys of each part without a pair; -1 if a key comes three times.
+    """
+
+    waiting_key: np.ndarray
+    waiting: np.ndarray
+    found: np.ndarray
+    num_found: np.ndarray
+    num_unpaired: np.ndarray
+
+
+class Sizes(NamedTuple):
+    """Numbers of vertices and edges."""
+
+    vertices: int
+    edges: int
+
+
+class Limits(NamedTuple):
+    """How far the skeleton may grow in place.
+
+    Attributes:
+        room: rows that the arrays have.
+        row_bytes: bytes held for each vertex and edge.
+        max_bytes: to hold in all.
+    """
+
+    room: Sizes
+    row_bytes: Sizes
+    max_bytes: int
+
+
+class Scratch(NamedTuple):
+    """Working memory of small cuts; its length is the largest cut.
+
+    Attributes:
+        edges, face_keys: see :class:`Cut`.
+        pairs: see :class:`Pairs`, of one part.
+    """
+
+    edges: np.ndarray
+    face_keys: np.ndarray
+    pairs: Pairs
 
 
 # Lowest set bit of a 32-bit word: (word & -word) * constant has a different top 5 bits for each.
@@ -30,85 +168,94 @@ for _bit in range(32):
     _DE_BRUIJN[((1 << _bit) * 0x077CB531 & 0xFFFFFFFF) >> 27] = _bit
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _lowest_bit(word):
     isolated = np.uint32(word & (~word + np.uint32(1)))
     return _DE_BRUIJN[np.uint32(isolated * np.uint32(0x077CB531)) >> np.uint32(27)]
 
 
-@kernel
+@small_kernel
 @no_type_check
-def _push(edge, u, v, after, signs, column, words, heads, counts, following):
-    """Queues the edge (u, v) at the first neuron > after that cuts it, if there is one."""
+def _key_of_word(word, j, words):
+    """What the + signs in the layer's word j add to a key."""
+    key = 0
+    for byte in range(4):
+        key += words.byte_key[4 * j + byte, (word >> np.uint32(8 * byte)) & np.uint32(255)]
+    return key
+
+
+@small_kernel
+@no_type_check
+def _push(part, edge, after, words, growing, queues):
+    """Queues the edge at the first neuron > after that cuts it, if there is one."""
+    u, v = growing.edges[edge, 0], growing.edges[edge, 1]
     start = (after + 1) >> 5
     mask = np.uint32(0xFFFFFFFF) << np.uint32((after + 1) & 31)
-    for j in range(start, words):
-        cuts = (signs[u, column + j] ^ signs[v, column + j]) & mask
+    for j in range(start, words.num_words):
+        column = words.column + j
+        cuts = (growing.plus_bits[u, column] ^ growing.plus_bits[v, column]) & mask
         if cuts != 0:
             neuron = j * 32 + _lowest_bit(cuts)
-            following[edge] = heads[neuron]
-            heads[neuron] = edge
-            counts[neuron] += 1
+            queues.following[edge] = queues.heads[part, neuron]
+            queues.heads[part, neuron] = edge
+            queues.counts[part, neuron] += 1
             return
         mask = np.uint32(0xFFFFFFFF)
 
 
 @kernel
 @no_type_check
-def decide_signs(part, start, stop, values, threshold, signs, column):
-    """Packs the signs of a layer's values at the vertices start..stop."""
-    width = values.shape[1]
+def decide_signs(part, start, stop, layer, growing):
+    """Packs the + signs of the layer's values at the vertices start..stop."""
+    width = len(layer.threshold)
     for i in range(start, stop):
-        for j in range((width + 31) >> 5):
+        for j in range(layer.words.num_words):
             word = np.uint32(0)
             for bit in range(min(32, width - 32 * j)):
                 neuron = 32 * j + bit
-                if values[i, neuron] >= -threshold[neuron]:
+                if growing.values[i, neuron] >= -layer.threshold[neuron]:
                     word |= np.uint32(1) << np.uint32(bit)
-            signs[i, column + j] = word
+            growing.plus_bits[i, layer.words.column + j] = word
 
 
 @kernel
 @no_type_check
-def pass_over_edges(part, start, stop, edges, signs, done, edge_base, column, words, queues):
+def pass_over_edges(part, start, stop, done, words, growing, queues):
     """Adds the + signs of the layer that is ``done`` to the edges' keys, and queues each edge at
-    the first neuron of the next layer that cuts it. Either layer may have no words.
+    the first neuron of the next layer, that of ``words``, that cuts it. Either may have no words.
 
     Block by block, first what all edges need and then the queueing: a branch on a word that is
     not in the cache yet would stop the loads behind it.
     """
-    heads, counts, following = queues
-    done_column, done_words, table = done
+    plus_bits, edges = growing.plus_bits, growing.edges
     is_cut = np.empty(BLOCK, np.bool_)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
         for edge in range(first, last):
             u, v = edges[edge, 0], edges[edge, 1]
-            key = edge_base[edge]
-            for j in range(done_words):
-                word = signs[u, done_column + j] | signs[v, done_column + j]
-                for byte in range(4):
-                    key += table[4 * j + byte, (word >> np.uint32(8 * byte)) & np.uint32(255)]
-            edge_base[edge] = key
+            key = growing.edge_base[edge]
+            for j in range(done.num_words):
+                word = plus_bits[u, done.column + j] | plus_bits[v, done.column + j]
+                key += _key_of_word(word, j, done)
+            growing.edge_base[edge] = key
             cuts = np.uint32(0)
-            for j in range(words):
-                cuts |= signs[u, column + j] ^ signs[v, column + j]
+            for j in range(words.num_words):
+                cuts |= plus_bits[u, words.column + j] ^ plus_bits[v, words.column + j]
             is_cut[edge - first] = cuts != 0
         for edge in range(first, last):
             if is_cut[edge - first]:
-                u, v = edges[edge, 0], edges[edge, 1]
-                _push(edge, u, v, -1, signs, column, words, heads[part], counts[part], following)
+                _push(part, edge, -1, words, growing, queues)
 
 
 @kernel
 @no_type_check
-def collect(group, offsets, neuron, queues, cut):
-    """Empties the queues of the neuron in a group of parts into ``cut``.
+def collect(group, offsets, neuron, edges, queues):
+    """Empties the queues of the neuron in a group of parts into ``edges``.
 
     The lists are walked side by side: a step along one waits for memory, and the others need not.
     """
-    heads, counts, following = queues
+    heads, counts, following = queues.heads, queues.counts, queues.following
     one = group * LISTS
     two, three, four = one + 1, one + 2, one + 3
     at_one, at_two = heads[one, neuron], heads[two, neuron]
@@ -116,16 +263,16 @@ def collect(group, offsets, neuron, queues, cut):
     sizes = counts[one, neuron], counts[two, neuron], counts[three, neuron], counts[four, neuron]
     for i in range(max(sizes)):
         if i < sizes[0]:
-            cut[offsets[one] + i] = at_one
+            edges[offsets[one] + i] = at_one
             at_one = following[at_one]
         if i < sizes[1]:
-            cut[offsets[two] + i] = at_two
+            edges[offsets[two] + i] = at_two
             at_two = following[at_two]
         if i < sizes[2]:
-            cut[offsets[three] + i] = at_three
+            edges[offsets[three] + i] = at_three
             at_three = following[at_three]
         if i < sizes[3]:
-            cut[offsets[four] + i] = at_four
+            edges[offsets[four] + i] = at_four
             at_four = following[at_four]
     for part in range(one, one + LISTS):
         heads[part, neuron] = -1
@@ -134,297 +281,266 @@ def collect(group, offsets, neuron, queues, cut):
 
 @kernel
 @no_type_check
-def _touch(first, last, cut, skeleton, values):
-    """Reads from all rows that splitting cut[first:last] needs, to have them in the cache.
+def split(part, start, stop, cut, layer, growing, queues):
+    """Splits the edges start..stop of a cut and lists the keys of the 2-faces at each."""
+    touched = 0.0
+    for i in range(start, stop):
+        if (i - start) % BLOCK == 0:
+            touched += _touch(cut.edges, i, min(i + BLOCK, stop), growing)
+        edge, new, half = cut.edges[i], cut.first_vertex + i, cut.first_edge + i
+        u, v = growing.edges[edge, 0], growing.edges[edge, 1]
+        _interpolate(u, v, new, cut.neuron, growing)
+        key = growing.edge_base[edge] + _decide_new_signs(u, v, new, cut.neuron, layer, growing)
+
+        growing.edges[edge, 1] = new
+        growing.edges[half, 0], growing.edges[half, 1] = new, v
+        growing.edge_base[half] = growing.edge_base[edge]
+        _hand_on_zeros(i, edge, key, cut, layer, growing)
+        _push(part, edge, cut.neuron, layer.words, growing, queues)
+        _push(part, half, cut.neuron, layer.words, growing, queues)
+    return touched  # or the compiler would leave the touching out
+
+
+@small_kernel
+@no_type_check
+def _touch(cut_edges, first, last, growing):
+    """Reads from all rows that splitting the edges first..last needs, to have them in the cache.
 
     These loads wait for nothing but one another's addresses, so many are under way at a time.
     """
-    positions, _, signs, edges, edge_zeros, edge_base = skeleton
+    edge_zeros, values = growing.edge_zeros, growing.values
     line = 64 // values.itemsize
     total = 0.0
     for i in range(first, last):
-        edge = cut[i]
-        total += edge_base[edge]
+        edge = cut_edges[i]
+        total += growing.edge_base[edge]
         for z in range(edge_zeros.shape[1]):
             total += edge_zeros[edge, z]
         for end in range(2):
-            vertex = edges[edge, end]
-            total += positions[vertex, 0] + signs[vertex, 0]
+            vertex = growing.edges[edge, end]
+            total += growing.positions[vertex, 0] + growing.plus_bits[vertex, 0]
             for j in range(0, values.shape[1], line):
                 total += values[vertex, j]
     return total
 
 
-@kernel
+@small_kernel
 @no_type_check
-def split(
-    part,
-    start,
-    stop,
-    cut,
-    neuron,
-    first_vertex,
-    first_edge,
-    layer,
-    keys,
-    skeleton,
-    values,
-    threshold,
-    queues,
-    face_keys,
-):
-    """Splits the edges cut[start:stop] and lists the keys of the 2-faces at each.
+def _interpolate(u, v, new, neuron, growing):
+    """Position and values of the new vertex, where the neuron is 0 between u and v."""
+    positions, values = growing.positions, growing.values
+    one = values.dtype.type(1)
+    at_u, at_v = values[u, neuron], values[v, neuron]
+    if at_u == at_v:
+        t = one if at_u > 0 else one - one
+    else:
+        t = min(max(at_u / (at_u - at_v), one - one), one)
+    # Interpolated from the nearer end, as torch.lerp does.
+    if t >= 0.5:
+        near, far, t = v, u, one - t
+    else:
+        near, far = u, v
+    for j in range(positions.shape[1]):
+        x = positions[near, j]
+        positions[new, j] = x + t * (positions[far, j] - x)
+    for j in range(values.shape[1]):
+        x = values[near, j]
+        values[new, j] = x + t * (values[far, j] - x)
+    values[new, neuron] = 0
 
-    ``face_keys[i, z, 0]`` is for zero z of edge i turned to -, ``[i, z, 1]`` to +; 0 for none.
+
+@small_kernel
+@no_type_check
+def _decide_new_signs(u, v, new, neuron, layer, growing):
+    """Packs the + signs of the new vertex between u and v.
+
+    Returns what the + signs of the layer so far add to the key of the edge (u, v).
     """
-    first_neuron, column, words, num_neurons = layer
-    plus_key, zero_key, table = keys
-    positions, vertex_zeros, signs, edges, edge_zeros, edge_base = skeleton
-    heads, counts, following = queues
-    dimension, width = positions.shape[1], values.shape[1]
+    plus_bits, words = growing.plus_bits, layer.words
     own_word = neuron >> 5
     own_before = (np.uint32(1) << np.uint32(neuron & 31)) - np.uint32(1)
     own_later = ~(own_before | (own_before + np.uint32(1)))
-    one = values.dtype.type(1)
-    touched = 0.0
-    for i in range(start, stop):
-        if (i - start) % BLOCK == 0:
-            touched += _touch(i, min(i + BLOCK, stop), cut, skeleton, values)
-        edge, new, half = cut[i], first_vertex + i, first_edge + i
-        u, v = edges[edge, 0], edges[edge, 1]
+    key = 0
+    for column in range(plus_bits.shape[1]):
+        # A neuron that is + at either end is + on the edge, and so inside it.
+        at_u, at_v = plus_bits[u, column], plus_bits[v, column]
+        either = at_u | at_v
+        j = column - words.column
+        if j < 0 or j >= words.num_words:
+            plus_bits[new, column] = either
+            continue
+        before, later = np.uint32(0xFFFFFFFF), np.uint32(0)
+        if j == own_word:
+            before, later = own_before, own_later
+        elif j > own_word:
+            before, later = later, before
+        # A neuron still to come may have changed sign there: only then the value decides.
+        undecided = (at_u ^ at_v) & later
+        word = (either & before) | (at_u & at_v & later)
+        while undecided != 0:
+            bit = _lowest_bit(undecided)
+            lowest = np.uint32(1) << np.uint32(bit)
+            undecided ^= lowest
+            if growing.values[new, 32 * j + bit] >= -layer.threshold[32 * j + bit]:
+                word |= lowest
+        plus_bits[new, column] = word
+        key += _key_of_word(either & before, j, words)
+    return key
 
-        # Interpolated from the nearer end, as torch.lerp does.
-        at_u, at_v = values[u, neuron], values[v, neuron]
-        if at_u == at_v:
-            t = one if at_u > 0 else one - one
-        else:
-            t = min(max(at_u / (at_u - at_v), one - one), one)
-        if t >= 0.5:
-            near, far, t = v, u, one - t
-        else:
-            near, far = u, v
-        for j in range(dimension):
-            x = positions[near, j]
-            positions[new, j] = x + t * (positions[far, j] - x)
-        for j in range(width):
-            x = values[near, j]
-            values[new, j] = x + t * (values[far, j] - x)
-        values[new, neuron] = 0
 
-        # A neuron that is + at either end is + on the edge, and so inside it. A neuron still to
-        # come may have changed sign there: only then the value decides.
-        key = edge_base[edge]
-        for j in range(signs.shape[1]):
-            at_u_word, at_v_word = signs[u, j], signs[v, j]
-            either = at_u_word | at_v_word
-            own = j - column
-            if own < 0 or own >= words:
-                signs[new, j] = either
-                continue
-            before, later = np.uint32(0xFFFFFFFF), np.uint32(0)
-            if own == own_word:
-                before, later = own_before, own_later
-            elif own > own_word:
-                before, later = later, before
-            undecided = (at_u_word ^ at_v_word) & later
-            word = (either & before) | (at_u_word & at_v_word & later)
-            while undecided != 0:
-                bit = _lowest_bit(undecided)
-                lowest = np.uint32(1) << np.uint32(bit)
-                undecided ^= lowest
-                if values[new, 32 * own + bit] >= -threshold[32 * own + bit]:
-                    word |= lowest
-            signs[new, j] = word
-            either &= before
-            for byte in range(4):
-                key += table[4 * own + byte, (either >> np.uint32(8 * byte)) & np.uint32(255)]
-
-        edges[edge, 1] = new
-        edges[half, 0], edges[half, 1] = new, v
-        for z in range(dimension - 1):
-            zero = edge_zeros[edge, z]
-            edge_zeros[half, z] = zero
-            vertex_zeros[new, z] = zero
-            without = key - zero_key[zero]
-            # 0 stands for no face: nothing is on the outer side of a box plane.
-            face_keys[i, z, 0] = (without or 1) if zero < num_neurons else 0
-            face_keys[i, z, 1] = (without + plus_key[zero]) or 1
-        vertex_zeros[new, dimension - 1] = first_neuron + neuron
-        edge_base[half] = edge_base[edge]
-        _push(edge, u, new, neuron, signs, column, words, heads[part], counts[part], following)
-        _push(half, new, v, neuron, signs, column, words, heads[part], counts[part], following)
-    return touched  # or the compiler would leave the touching out
+@small_kernel
+@no_type_check
+def _hand_on_zeros(i, edge, key, cut, layer, growing):
+    """Zeros of the second half and of the new vertex, and the keys of the faces at the edge."""
+    edge_zeros, vertex_zeros = growing.edge_zeros, growing.vertex_zeros
+    new, half = cut.first_vertex + i, cut.first_edge + i
+    num_zeros = edge_zeros.shape[1]
+    for z in range(num_zeros):
+        zero = edge_zeros[edge, z]
+        edge_zeros[half, z] = zero
+        vertex_zeros[new, z] = zero
+        without = key - layer.zero_key[zero]
+        # 0 stands for no face: nothing is on the outer side of a box plane.
+        cut.face_keys[i, z, 0] = (without or 1) if zero < layer.num_neurons else 0
+        cut.face_keys[i, z, 1] = (without + layer.plus_key[zero]) or 1
+    vertex_zeros[new, num_zeros] = layer.first_neuron + cut.neuron
 
 
 @kernel
 @no_type_check
-def pair(part, parts, count, face_keys, tables, slots, pairs, num_pairs, unpaired):
-    """Finds equal face keys among the part's fraction of the keys, by open addressing.
-
-    A slot holds 1 + the position of the key that waits there, or -1 once its pair was found.
-    ``unpaired`` counts keys without a pair; it is -1 if a key comes three times.
-    """
-    table, slot = tables[part], slots[part]
-    mask = len(slot) - 1
-    slot[:] = 0
-    found, waiting = 0, 0
+def pair(part, face_keys, pairs):
+    """Finds equal face keys among the part's fraction of the keys, by open addressing."""
+    parts, slots = pairs.waiting_key.shape
+    waiting_key, waiting = pairs.waiting_key[part], pairs.waiting[part]
+    mask = slots - 1
+    waiting[:] = 0
+    num_found, num_unpaired = 0, 0
     flat = face_keys.ravel()
-    per_edge = face_keys.shape[1] * face_keys.shape[2]
-    for i in range(count * per_edge):
+    for i in range(len(flat)):
         key = flat[i]
         if key == 0 or key & (parts - 1) != part:
             continue
         at = (key >> 8) & mask
-        while slot[at] != 0 and table[at] != key:
+        while waiting[at] != 0 and waiting_key[at] != key:
             at = (at + 1) & mask
-        if slot[at] == 0:
-            table[at], slot[at] = key, 1 + i
-            waiting += 1
-            if found + waiting >= mask:
-                waiting = -1  # half of the slots stay empty while keys are random
+        if waiting[at] == 0:
+            waiting_key[at], waiting[at] = key, 1 + i
+            num_unpaired += 1
+            if num_found + num_unpaired >= mask:
+                num_unpaired = -1  # half of the slots stay empty while keys are random
                 break
-        elif slot[at] > 0:
-            pairs[part, found, 0], pairs[part, found, 1] = slot[at] - 1, i
-            slot[at] = -1
-            found += 1
-            waiting -= 1
+        elif waiting[at] > 0:
+            pairs.found[part, num_found, 0] = waiting[at] - 1
+            pairs.found[part, num_found, 1] = i
+            waiting[at] = -1
+            num_found += 1
+            num_unpaired -= 1
         else:  # a third edge of one face
-            waiting = -1
+            num_unpaired = -1
             break
-    num_pairs[part] = found
-    unpaired[part] = waiting
+    pairs.num_found[part] = num_found
+    pairs.num_unpaired[part] = num_unpaired
 
 
 @kernel
 @no_type_check
-def join(
-    part,
-    offsets,
-    pairs,
-    neuron,
-    first_vertex,
-    first_edge,
-    layer,
-    keys,
-    skeleton,
-    queues,
-):
-    """Adds the part's new edges: offsets[part] is its first one."""
-    first_neuron, column, words, _ = layer
-    plus_key, zero_key, _ = keys
-    _, _, signs, edges, edge_zeros, edge_base = skeleton
-    heads, counts, following = queues
+def join(part, offsets, found, cut, layer, growing, queues):
+    """Adds the edges across the faces that the part ``found``: offsets[part] is its first one."""
+    edges, edge_zeros = growing.edges, growing.edge_zeros
     num_zeros = edge_zeros.shape[1]
-    own = first_neuron + neuron
+    own = layer.first_neuron + cut.neuron
     for i in range(offsets[part + 1] - offsets[part]):
         new = offsets[part] + i
-        one, other = pairs[part, i, 0], pairs[part, i, 1]
+        one, other = found[part, i, 0], found[part, i, 1]
         # Both edges know the face; the second is read, for they come in its order. Its new half
         # has the same zeros and base, and lies next to the ones read before.
         index, choice = divmod(other, 2 * num_zeros)
         turned, side = divmod(choice, 2)
-        u, v = first_vertex + one // (2 * num_zeros), first_vertex + index
-        edge = first_edge + index
+        edge = cut.first_edge + index
         zero = edge_zeros[edge, turned]
-        base = edge_base[edge] - zero_key[zero] + zero_key[own]
+        base = growing.edge_base[edge] - layer.zero_key[zero] + layer.zero_key[own]
         # Base keys hold finished layers; a zero of this layer becomes + through the words.
-        if side == 1 and zero < first_neuron:
-            base += plus_key[zero]
-        edges[new, 0], edges[new, 1] = u, v
+        if side == 1 and zero < layer.first_neuron:
+            base += layer.plus_key[zero]
+        edges[new, 0] = cut.first_vertex + one // (2 * num_zeros)
+        edges[new, 1] = cut.first_vertex + index
         at = 0
         for z in range(num_zeros):
             if z != turned:
                 edge_zeros[new, at] = edge_zeros[edge, z]
                 at += 1
         edge_zeros[new, at] = own
-        edge_base[new] = base
-        _push(new, u, v, neuron, signs, column, words, heads[part], counts[part], following)
+        growing.edge_base[new] = base
+        _push(part, new, cut.neuron, layer.words, growing, queues)
 
 
 @kernel
 @no_type_check
-def cut_while_small(
-    neuron,
-    stop,
-    sizes,
-    limits,
-    layer,
-    keys,
-    skeleton,
-    values,
-    threshold,
-    queues,
-    scratch,
-    is_partial,
-):
+def cut_while_small(neuron, stop, sizes, limits, layer, growing, queues, scratch):
     """Cuts by one neuron after the other, up to ``stop``, while cuts are small and there is room.
 
     In a small network most of the time would go by between the kernels. Returns the neuron to go
     on with, the numbers of vertices and edges, and whether all faces had their two edges.
     """
-    _, counts, _ = queues
-    cut, face_keys, table, slot, pairs = scratch
-    vertices, num_edges = sizes
-    room, row_bytes, max_bytes = limits
-    dimension = face_keys.shape[1] + 1
-    offsets, new_edges = np.zeros(PARTS + 1, np.int64), np.zeros(2, np.int64)
-    found, unpaired = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    parts = len(queues.counts)
+    offsets = np.zeros(parts + 1, np.int64)
+    is_consistent = True
     while neuron < stop:
-        count = 0
-        for part in range(PARTS):
-            count += counts[part, neuron]
-            offsets[part + 1] = count
-        most_vertices, most_edges = vertices + count, num_edges + count * dimension
-        has_room = most_vertices <= room[0] and most_edges <= room[1]
-        has_room &= most_vertices * row_bytes[0] + most_edges * row_bytes[1] <= max_bytes
-        if count > len(cut) or not has_room:
+        for part in range(parts):
+            offsets[part + 1] = offsets[part] + queues.counts[part, neuron]
+        count = offsets[parts]
+        if count > len(scratch.edges) or not _has_room(count, sizes, limits, growing):
             break
         if count > 0:
-            for group in range(PARTS // LISTS):
-                collect(group, offsets, neuron, queues, cut)
-            first = vertices, num_edges
-            keys_of_cut = face_keys[:count]
-            split(
-                0,
-                0,
-                count,
-                cut,
-                neuron,
-                first[0],
-                first[1],
-                layer,
-                keys,
-                skeleton,
-                values,
-                threshold,
-                queues,
-                keys_of_cut,
-            )
-            vertices, num_edges = vertices + count, num_edges + count
-            slots = table_size(count * (dimension - 1))
-            pair(
-                0,
-                1,
-                count,
-                keys_of_cut,
-                table[:slots].reshape(1, slots),
-                slot[:slots].reshape(1, slots),
-                pairs,
-                found,
-                unpaired,
-            )
-            if unpaired[0] < 0 or (unpaired[0] > 0 and not is_partial):
-                return neuron, vertices, num_edges, False
-            new_edges[0], new_edges[1] = num_edges, num_edges + found[0]
-            join(0, new_edges, pairs, neuron, first[0], first[1], layer, keys, skeleton, queues)
-            num_edges = new_edges[1]
+            for group in range(parts // LISTS):
+                collect(group, offsets, neuron, scratch.edges, queues)
+            face_keys = scratch.face_keys[:count]
+            cut = Cut(neuron, sizes.vertices, sizes.edges, scratch.edges, face_keys)
+            sizes, is_consistent = _cut_edges(cut, layer, growing, queues, scratch.pairs)
+            if not is_consistent:
+                break
         neuron += 1
-    return neuron, vertices, num_edges, True
+    return neuron, sizes, is_consistent
 
 
 @kernel
 @no_type_check
-def table_size(num_keys):
+def _has_room(count, sizes, limits, growing):
+    """Whether there is room for what cutting so many edges can add."""
+    vertices = sizes.vertices + count
+    edges = sizes.edges + count * growing.positions.shape[1]
+    needed = vertices * limits.row_bytes.vertices + edges * limits.row_bytes.edges
+    has_rows = vertices <= limits.room.vertices and edges <= limits.room.edges
+    return has_rows and needed <= limits.max_bytes
+
+
+@kernel
+@no_type_check
+def _cut_edges(cut, layer, growing, queues, pairs):
+    """Splits the edges of a cut and joins the new vertices across the faces, all in one part.
+
+    Returns the new numbers of vertices and edges, and whether all faces had their two edges.
+    """
+    count, num_zeros, _ = cut.face_keys.shape
+    split(0, 0, count, cut, layer, growing, queues)
+    slots = num_slots(count * num_zeros)
+    waiting_key = pairs.waiting_key.ravel()[:slots].reshape(1, slots)
+    waiting = pairs.waiting.ravel()[:slots].reshape(1, slots)
+    pairs = Pairs(waiting_key, waiting, pairs.found, pairs.num_found, pairs.num_unpaired)
+    pair(0, cut.face_keys, pairs)
+    unpaired = pairs.num_unpaired[0]
+    is_consistent = unpaired == 0 or (unpaired > 0 and growing.is_partial)
+    vertices, edges = cut.first_vertex + count, cut.first_edge + count
+    if is_consistent:
+        offsets = np.array([edges, edges + pairs.num_found[0]])
+        join(0, offsets, pairs.found, cut, layer, growing, queues)
+        edges = offsets[1]
+    return Sizes(vertices, edges), is_consistent
+
+
+@kernel
+@no_type_check
+def num_slots(num_keys):
     """Slots of a hash table for so many keys, each of which comes twice: a power of two."""
     slots = 1
     while slots <= 2 * num_keys + 256:

@@ -1,4 +1,8 @@
-"""Edge subdivision in plain torch: what runs on a GPU, and the oracle of the compiled twin."""
+"""Edge subdivision in plain torch, on any device.
+
+This is the one that runs on a GPU, and the oracle: the compiled twin for the CPU
+(``compiled.py``, ``kernels.py``) must make the same decisions and give the same cells.
+"""
 
 import torch
 from jaxtyping import Bool, Int, Int32, Int64
@@ -45,7 +49,7 @@ class _Rows:
 
 
 class PlainSubdivision:
-    """The growing skeleton, and the cutting of it by one layer after the other.
+    """The growing skeleton, and the cutting of it by one layer after the other. The oracle.
 
     ``edge_base`` is an edge's key without the + signs of the layer at work: those are added from
     the packed words where they are needed, so that an edge that nothing cuts costs nothing.
@@ -58,7 +62,7 @@ class PlainSubdivision:
         self.keys = start.keys
         self.positions = _Rows(start.vertices)
         self.vertex_zeros = _Rows(start.vertex_zeros)
-        self.signs = _Rows(start.vertex_plus_bits)
+        self.plus_bits = _Rows(start.vertex_plus_bits)
         self.edges = _Rows(start.edges)
         self.edge_zeros = _Rows(start.edge_zeros)
         self.edge_base = _Rows(start.edge_keys)
@@ -77,7 +81,7 @@ class PlainSubdivision:
         vertices = torch.zeros(self.positions.size, dtype=torch.bool, device=edges.device)
         vertices[ends[edges]] = True
         self.edges.data.copy_((vertices.cumsum(0) - 1)[ends])
-        for rows in (self.positions, self.vertex_zeros, self.signs, self.values):
+        for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(edges)
@@ -95,12 +99,12 @@ class PlainSubdivision:
         self.layer = layer
         self.first = self.constraints.first_neuron(layer)
         self.columns = self.constraints.words(layer)
-        self.signs.data[:, self.columns] = pack(self.values.data >= -self.threshold)
+        self.plus_bits.data[:, self.columns] = pack(self.values.data >= -self.threshold)
 
         width = self.constraints.widths[layer]
         self.queues: list[list[Tensor]] = [[] for _ in range(width)]
         u, v = self.edges.data.unbind(1)
-        words = self.signs.data[:, self.columns]
+        words = self.plus_bits.data[:, self.columns]
         cuts = words[u] ^ words[v]
         cut_edges = torch.nonzero((cuts != 0).any(dim=1)).flatten()
         self._enqueue(cut_edges, cuts[cut_edges])
@@ -115,7 +119,7 @@ class PlainSubdivision:
         if not bool(self.consistent):
             raise inconsistent(layer)
         u, v = self.edges.data.unbind(1)
-        words = self.signs.data[:, self.columns]
+        words = self.plus_bits.data[:, self.columns]
         self.edge_base.data.add_(self.keys.of_words(words[u] | words[v], layer))
 
     def skeleton(self) -> Skeleton:
@@ -124,7 +128,7 @@ class PlainSubdivision:
             self.constraints,
             self.positions.data,
             self.vertex_zeros.data,
-            self.signs.data,
+            self.plus_bits.data,
             self.edges.data,
             self.edge_zeros.data,
             self.edge_base.data,
@@ -170,7 +174,7 @@ class PlainSubdivision:
     def _check_budget(self, neuron: int, count: int) -> None:
         """Counts what cutting ``count`` edges can lead to; growing holds rows twice for a while."""
         vertices, edges = self.sizes
-        of_vertex = (self.positions, self.vertex_zeros, self.signs, self.values)
+        of_vertex = (self.positions, self.vertex_zeros, self.plus_bits, self.values)
         of_edge = (self.edges, self.edge_zeros, self.edge_base)
         needed = 2 * (vertices + count) * sum(rows.row_bytes for rows in of_vertex)
         new_edges = count * self.constraints.dimension
@@ -188,21 +192,21 @@ class PlainSubdivision:
         values = torch.lerp(values_u, values_v, t)
         values[:, neuron] = 0
 
-        signs_u, signs_v = self.signs.data[u], self.signs.data[v]
-        signs = signs_u | signs_v
+        bits_u, bits_v = self.plus_bits.data[u], self.plus_bits.data[v]
+        plus_bits = bits_u | bits_v
         # Where the ends differ in a neuron still to come the value decides; elsewhere the ends
         # do, whatever rounding makes of the interpolated value.
-        either = signs[:, self.columns]
-        both = signs_u[:, self.columns] & signs_v[:, self.columns]
+        either = plus_bits[:, self.columns]
+        both = bits_u[:, self.columns] & bits_v[:, self.columns]
         decided = pack(values >= -self.threshold)
         later = _bits_after(neuron, either.shape[1], either.device)
         before = _bits_before(neuron, either.shape[1], either.device)
-        signs[:, self.columns] = (either & before) | (both & later) | (either & decided & later)
+        plus_bits[:, self.columns] = (either & before) | (both & later) | (either & decided & later)
 
         neuron_column = zeros.new_full((len(zeros), 1), self.first + neuron)
         self.positions.append(torch.lerp(self.positions.data[u], self.positions.data[v], t))
         self.vertex_zeros.append(torch.cat([zeros, neuron_column], dim=1))
-        self.signs.append(signs)
+        self.plus_bits.append(plus_bits)
         self.values.append(values)
         return either & before
 
@@ -227,8 +231,8 @@ class PlainSubdivision:
         # Base keys hold finished layers only: a zero of this layer becomes + through the words.
         plus_base = torch.where(index < self.first, plus, 0)
         face_base = torch.stack([without, without + plus_base])
-        signs_key = self.keys.of_words(edge_plus_bits, self.layer)[:, None]
-        face_key = torch.stack([without, without + plus]) + signs_key
+        of_layer = self.keys.of_words(edge_plus_bits, self.layer)[:, None]
+        face_key = torch.stack([without, without + plus]) + of_layer
         inside = torch.stack([index < self.constraints.num_neurons, index >= 0])
 
         face = torch.nonzero(inside.flatten()).flatten()
@@ -255,7 +259,7 @@ class PlainSubdivision:
     def _cuts_after(self, neuron: int, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
         """The neurons of the layer after this one that cut the edges, as packed bits."""
         u, v = self.edges.data[edges].unbind(1)
-        words = self.signs.data[:, self.columns]
+        words = self.plus_bits.data[:, self.columns]
         later = _bits_after(neuron, words.shape[1], words.device)
         return (words[u] ^ words[v]) & later
 

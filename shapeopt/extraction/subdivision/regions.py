@@ -1,4 +1,8 @@
-"""The regions of a skeleton, found by sorting their keys, in plain torch."""
+"""The regions of a skeleton, found by sorting their keys, in plain torch on any device.
+
+This is the oracle: the compiled twin for the CPU (``regions_compiled.py``) must find the same
+regions, which it may number otherwise.
+"""
 
 from typing import NamedTuple
 

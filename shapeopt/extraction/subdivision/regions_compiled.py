@@ -1,4 +1,5 @@
-"""Grouping by regions as in ``pruning.py``, compiled for the CPU: by hashing, not by sorting."""
+"""The regions of a skeleton compiled for the CPU, the twin of ``regions.py``: found by hashing
+their keys, not by sorting them."""
 
 from typing import NamedTuple, no_type_check
 
@@ -126,12 +127,12 @@ def _enter_vertices(part, cells, points, table):
     """
     d = points.shape[1]
     turned = np.empty(1 << d, np.int64)
-    most, count = table.vertex.shape[1], 0
+    parts, most, count = len(table.key), table.vertex.shape[1], 0
     for vertex in range(len(points)):
         _turn(cells, vertex, turned)
         for side in range(1 << d):
             key = turned[side]
-            if key == 0 or key & (PARTS - 1) != part:
+            if key == 0 or key & (parts - 1) != part:
                 continue
             at = _find(part, key, table)
             region = table.region[part, at]
@@ -153,13 +154,13 @@ def _enter_vertices(part, cells, points, table):
 @no_type_check
 def _enter_edges(part, cells, offsets, table, around):
     """Notes the part's regions around every edge, and counts their edges."""
-    sides = around.shape[0]
+    sides, parts = around.shape[0], len(table.key)
     turned = np.empty(sides, np.int64)
     for edge in range(around.shape[1]):
         _turn(cells, edge, turned)
         for side in range(sides):
             key = turned[side]
-            if key == 0 or key & (PARTS - 1) != part:
+            if key == 0 or key & (parts - 1) != part:
                 continue
             region = table.region[part, _find(part, key, table)]
             if region >= 0:

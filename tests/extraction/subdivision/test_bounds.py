@@ -1,20 +1,15 @@
 """Pruned subdivision must lose no cell of the zero set; its bounds must hold."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from shapeopt import EmptySurfaceError, extract_surface
-from shapeopt.complex.signs import with_plus
+from shapeopt.complex.signs import Constraints, pack
 from shapeopt.extraction.extract import prepare
-from shapeopt.extraction.subdivision import bounds as pruning
 from shapeopt.extraction.subdivision import subdivide
 from shapeopt.extraction.subdivision.assemble import zero_set
-from shapeopt.extraction.subdivision.bounds import Pruning
-from shapeopt.extraction.subdivision.regions import find_regions
-from shapeopt.extraction.subdivision.regions_compiled import find_regions as hashed_regions
-from shapeopt.networks.affine import without_graph
+from shapeopt.extraction.subdivision.bounds import Pruning, may_hold_zero
+from shapeopt.networks.affine import AffineLayer, without_graph
 from tests.sample_networks import octahedron, random_mlp
 
 ALWAYS = Pruning(min_vertices=0, min_layers=1)
@@ -77,63 +72,36 @@ def test_degenerate_surface_loses_nothing():
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("sizes", [(1, 5, 5, 1), (2, 9, 7, 5, 1), (3, 9, 7, 5, 1)])
-def test_bounds_hold_at_sampled_points(sizes, seed):
-    network = balanced(random_mlp(*sizes, seed=seed)).double()
-    layers = without_graph(prepare(network, (-2, 2), torch.float64)[0])
-    centre = torch.rand(50, sizes[0], dtype=torch.float64) * 4 - 2
-    half = torch.rand(50, sizes[0], dtype=torch.float64) * 0.2
-    inside = centre + half * (torch.rand(500, 50, sizes[0], dtype=torch.float64) * 2 - 1)
-    with torch.no_grad():
-        values = network(inside)[..., 0]
-    value, slope = pruning._affine_map(layers, [], centre)
-    ranges, lower, upper, _ = pruning._forward(layers, value, slope, half)
-    slack = 1e-12
-    assert (lower <= values.amin(dim=0) + slack).all()
-    assert (upper >= values.amax(dim=0) - slack).all()
-    below = pruning._lower_bound(layers, ranges, value, slope, half, 1)
-    above = -pruning._lower_bound(layers, ranges, value, slope, half, -1)
-    assert (below <= values.amin(dim=0) + slack).all()
-    assert (above >= values.amax(dim=0) - slack).all()
-    # ... and say something: over a point they are the value.
-    value, slope = pruning._affine_map(layers, [], inside[0])
-    _, lower, upper, _ = pruning._forward(layers, value, slope, torch.zeros_like(half))
-    assert torch.allclose(lower, values[0])
-    assert torch.allclose(upper, values[0])
+@pytest.mark.parametrize(
+    ("sizes", "done"),
+    [((1, 5, 5, 1), 1), ((2, 9, 7, 5, 1), 0), ((3, 9, 7, 5, 1), 1), ((3, 9, 7, 5, 1), 2)],
+)
+def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed):
+    layers = without_graph(prepare(random_mlp(*sizes, seed=seed), (-2, 2), torch.float64)[0])
+    constraints = Constraints(tuple(sizes[1:]), sizes[0])
+    centre = torch.rand(8, sizes[0], dtype=torch.float64) * 4 - 2
+    half = torch.rand(8, sizes[0], dtype=torch.float64) * 0.2
+    for point, reach in zip(centre[:, None], half[:, None], strict=True):
+        signs, values = signs_and_values(layers, point)
+        around = point + reach * (torch.rand(500, sizes[0], dtype=torch.float64) * 2 - 1)
+        signs_around, values_around = signs_and_values(layers, around)
+        decided = slice(0, constraints.words(done).start)
+        inside = (signs_around[:, decided] == signs[:, decided]).all(dim=1)
+        for value in (values_around[inside].min(), values_around[inside].max()):
+            shifted = [*layers[:-1], AffineLayer(layers[-1].weight, layers[-1].bias - value)]
+            assert may_hold_zero(shifted, constraints, done, signs, point, reach).all()
+        # ... and say something: in a point f has no other value than its own.
+        shifted = [*layers[:-1], AffineLayer(layers[-1].weight, layers[-1].bias - values - 1e-3)]
+        assert not may_hold_zero(shifted, constraints, done, signs, point, 0 * reach).any()
 
 
-@pytest.mark.parametrize("sizes", [(1, 9, 9, 1), (2, 16, 16, 1), (3, 12, 8, 1), (4, 6, 5, 1)])
-def test_regions_found_by_hashing_are_those_found_by_sorting(sizes):
-    layers, box = prepare(balanced(random_mlp(*sizes)), (-2, 2), torch.float64)
-    skeleton = subdivide(without_graph(layers)[:-1], box)
-    dropped = torch.rand(len(skeleton.edges)) < 0.1  # as if earlier pruning had left some out
-    skeleton = replace(
-        skeleton,
-        edges=skeleton.edges[~dropped],
-        edge_zeros=skeleton.edge_zeros[~dropped],
-        edge_keys=skeleton.edge_keys[~dropped],
-    )
-    plain, compiled = find_regions(skeleton), hashed_regions(skeleton)
-    assert 1 < len(plain.vertex) == len(compiled.vertex)
-    # The same regions by another numbering.
-    known = plain.around >= 0
-    assert torch.equal(known, compiled.around >= 0)
-    numbers = torch.full((len(plain.vertex),), -1)
-    numbers[plain.around[known]] = compiled.around[known].long()
-    seen = numbers >= 0
-    assert torch.equal(numbers[plain.around[known]], compiled.around[known].long())
-    assert len(numbers[seen].unique()) == seen.sum() > 0
-    for name in ("num_vertices", "num_edges", "lower", "upper"):
-        ours, theirs = getattr(plain, name)[seen], getattr(compiled, name)[numbers[seen]]
-        assert torch.equal(ours, theirs.to(ours.dtype))
-    assert torch.equal(signs_of(plain, skeleton)[seen], signs_of(compiled, skeleton)[numbers[seen]])
-
-
-def signs_of(regions, skeleton):
-    signs = skeleton.vertex_plus_bits[regions.vertex]
-    for neuron in regions.plus.unbind(1):
-        signs = with_plus(signs, neuron, skeleton.constraints)
-    return signs
+def signs_and_values(layers, points):
+    """Packed + signs of all neurons at the points, and f."""
+    words = []
+    for index, layer in enumerate(layers):
+        values = (points if index == 0 else values.relu()) @ layer.weight.T + layer.bias
+        words.append(pack(values >= 0))
+    return torch.cat(words, dim=1), values[:, 0]
 
 
 def test_a_network_without_zeros_is_reported_with_its_range():

@@ -1,0 +1,104 @@
+"""The regions of a skeleton, with either implementation."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from shapeopt.complex.signs import unpack, with_plus
+from shapeopt.complex.skeleton import Skeleton
+from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.subdivision import regions, regions_compiled, subdivide
+from shapeopt.networks.affine import without_graph
+from tests.sample_networks import random_mlp
+
+BACKENDS = {"plain": regions.find_regions, "compiled": regions_compiled.find_regions}
+SIZES = pytest.mark.parametrize("sizes", [(1, 9, 9), (2, 16, 16), (3, 12, 8), (4, 6, 5)])
+
+
+def skeleton_of(network: nn.Module, bounds) -> Skeleton:
+    layers, box = prepare(network, bounds, torch.float64)
+    return subdivide(without_graph(layers), box)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_quadrants_of_a_square(backend):
+    axes = nn.Linear(2, 2).double()
+    axes.weight.data, axes.bias.data = torch.eye(2, dtype=torch.float64), torch.zeros(2).double()
+    skeleton = skeleton_of(nn.Sequential(axes), (-1, 2))
+    found = BACKENDS[backend](skeleton)
+    plus = unpack(plus_bits_of(found, skeleton), 2)
+    assert sorted(plus.tolist()) == [[False, False], [False, True], [True, False], [True, True]]
+    assert torch.equal(found.lower, plus.float() - 1)
+    assert torch.equal(found.upper, 2 * plus.float())
+    assert found.num_vertices.tolist() == [4] * 4
+    assert found.num_edges.tolist() == [4] * 4
+    for ends, around in zip(skeleton.edges.long(), found.around.T, strict=True):
+        middle = skeleton.vertices[ends].mean(dim=0)
+        holds = (found.lower <= middle) & (middle <= found.upper)
+        touching = torch.nonzero(holds.all(dim=1)).flatten()
+        assert sorted(around[around >= 0].tolist()) == touching.tolist()
+
+
+@SIZES
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_regions_are_whole_and_tile_the_box(sizes, backend):
+    network = random_mlp(*sizes)
+    skeleton = skeleton_of(network, (-2, 2))
+    found = BACKENDS[backend](skeleton)
+    constraints = skeleton.constraints
+    assert torch.equal(2 * found.num_edges, constraints.dimension * found.num_vertices)
+    plus_bits = plus_bits_of(found, skeleton)
+    assert len(plus_bits.unique(dim=0)) == len(plus_bits) > 1
+    # Each region holds the points with its signs, in its box, and there is one for every point.
+    points = torch.rand(1000, sizes[0], dtype=torch.float64) * 4 - 2
+    patterns, inputs = [], points
+    with torch.no_grad():
+        for module in network:
+            inputs = module(inputs)
+            if isinstance(module, nn.Linear):
+                patterns.append(inputs > 0)
+    of_regions = [
+        unpack(plus_bits[:, constraints.words(i)], width)
+        for i, width in enumerate(constraints.widths)
+    ]
+    same = (torch.cat(patterns, dim=1)[:, None] == torch.cat(of_regions, dim=1)).all(dim=2)
+    assert torch.equal(same.sum(dim=1), torch.ones(len(points), dtype=torch.int64))
+    region = same.long().argmax(dim=1)
+    assert (points >= found.lower[region] - 1e-6).all()
+    assert (points <= found.upper[region] + 1e-6).all()
+
+
+@SIZES
+def test_both_find_the_same_regions(sizes):
+    skeleton = skeleton_of(random_mlp(*sizes), (-2, 2))
+    dropped = torch.rand(len(skeleton.edges)) < 0.1  # as if earlier pruning had left some out
+    skeleton = replace(
+        skeleton,
+        edges=skeleton.edges[~dropped],
+        edge_zeros=skeleton.edge_zeros[~dropped],
+        edge_keys=skeleton.edge_keys[~dropped],
+    )
+    plain, compiled = regions.find_regions(skeleton), regions_compiled.find_regions(skeleton)
+    assert 1 < len(plain.vertex) == len(compiled.vertex)
+    # The same regions by another numbering.
+    known = plain.around >= 0
+    assert torch.equal(known, compiled.around >= 0)
+    numbers = torch.full((len(plain.vertex),), -1)
+    numbers[plain.around[known]] = compiled.around[known].long()
+    seen = numbers >= 0
+    assert torch.equal(numbers[plain.around[known]], compiled.around[known].long())
+    assert len(numbers[seen].unique()) == seen.sum() > 0
+    for name in ("num_vertices", "num_edges", "lower", "upper"):
+        ours, theirs = getattr(plain, name)[seen], getattr(compiled, name)[numbers[seen]]
+        assert torch.equal(ours, theirs.to(ours.dtype))
+    ours, theirs = plus_bits_of(plain, skeleton), plus_bits_of(compiled, skeleton)
+    assert torch.equal(ours[seen], theirs[numbers[seen]])
+
+
+def plus_bits_of(found, skeleton):
+    plus_bits = skeleton.vertex_plus_bits[found.vertex]
+    for neuron in found.plus.unbind(1):
+        plus_bits = with_plus(plus_bits, neuron, skeleton.constraints)
+    return plus_bits
