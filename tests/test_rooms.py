@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "errors",
+    "shipped",
     "mesh",
     "networks",
     "complex",
@@ -21,25 +22,11 @@ ROOMS = (
     "commands",
 )
 """Each room may import those before it; ``shapeopt`` itself is above all of them."""
-RIVALS = ["shapeopt.extraction.subdivision", "shapeopt.extraction.tracing"]
-"""Neither is built on the other."""
+SUBDIVISION, TRACING = "shapeopt.extraction.subdivision", "shapeopt.extraction.tracing"
+"""Tracing falls back to subdivision, which knows nothing of it."""
 
 LONGEST = 60  # lines, docstring included
 MOST_ARGUMENTS = 8  # that are passed by position
-EXCEPTIONS = {
-    f"shapeopt.extraction.{kernel}": "a compiled kernel, which takes arrays one by one"
-    for kernel in (
-        "subdivision.kernels._push",
-        "subdivision.kernels.pass_over_edges",
-        "subdivision.kernels.split",
-        "subdivision.kernels.pair",
-        "subdivision.kernels.join",
-        "subdivision.kernels.cut_while_small",
-        "tracing.kernels.walk_polygons",
-        "tracing.kernels.solve_vertices",
-    )
-}
-"""``module.function`` -> why it is longer, or has more arguments."""
 
 
 def modules(root: Path = ROOT) -> dict[str, ast.Module]:
@@ -86,10 +73,9 @@ def wrong_imports(trees: dict[str, ast.Module]) -> list[str]:
         for other in sorted(others)
         if floor(other) > floor(module)
     ]
-    for one, two in (RIVALS, RIVALS[::-1]):
-        for module in graph:
-            if module.startswith(one) and any(n.startswith(two) for n in graph[module]):
-                found.append(f"{module} imports from its rival {two}")
+    for module in graph:
+        if module.startswith(SUBDIVISION) and any(n.startswith(TRACING) for n in graph[module]):
+            found.append(f"{module} imports from {TRACING}")
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -118,9 +104,7 @@ def test_imports_run_one_way():
 
 
 def test_functions_fit_a_screen():
-    large = large_functions(modules())
-    assert {name: size for name, size in large.items() if name not in EXCEPTIONS} == {}
-    assert set(EXCEPTIONS) <= set(large), "an exception that is no longer needed"
+    assert large_functions(modules()) == {}
 
 
 def test_the_checks_find_what_they_look_for():

@@ -1,11 +1,18 @@
-"""Corners in order, orientation, and pairs of polygons at edges."""
+"""Corners in order, winding, and pairs of polygons at edges."""
 
 import pytest
 import torch
 
 from shapeopt import ExtractionError, InputError
-from shapeopt.mesh.polygons import order_corners, orient, pair_faces
-from tests.solids import BOX_FACES, box_solid, polygons_of
+from shapeopt.mesh.polygons import (
+    edges_of_corners,
+    is_wound_consistently,
+    next_corner,
+    order_corners,
+    pair_faces,
+    reversed_corners,
+)
+from tests.solids import box_solid
 
 
 def test_corners_are_put_in_order():
@@ -21,23 +28,23 @@ def test_edges_that_do_not_close_up_are_an_error():
         order_corners(torch.tensor([[0, 1], [1, 2], [2, 3]]), torch.tensor([0, 3]))
 
 
-def test_polygons_are_turned_to_their_normals():
-    """A box with every other side the wrong way round."""
+def test_reversing_polygons_one_by_one():
+    corners, offsets = torch.tensor([0, 1, 2, 3, 4, 5, 6]), torch.tensor([0, 3, 7])
+    assert reversed_corners(corners, offsets).tolist() == [2, 1, 0, 6, 5, 4, 3]
+
+
+def test_winding_is_inconsistent_where_an_edge_is_run_through_twice_in_one_direction():
     box = box_solid().detach()
-    wrong = [face[::-1] if number % 2 else face for number, face in enumerate(BOX_FACES)]
-    corners = orient(
-        box.vertices,
-        torch.tensor(wrong).flatten(),
-        box.face_offsets,
-        box.face_normals,
-        box.edge_faces,
-        box.edges,
-    )
+    assert is_wound_consistently(box.face_vertices, box.face_offsets, 8)
+    turned = torch.cat([box.face_vertices[:4].flip(0), box.face_vertices[4:]])
+    assert not is_wound_consistently(turned, box.face_offsets, 8)
 
-    def cycles(polygons):
-        return [p[p.index(min(p)) :] + p[: p.index(min(p))] for p in polygons]
 
-    assert cycles(corners.view(-1, 4).tolist()) == cycles(polygons_of(box))
+def test_the_edge_from_each_corner_to_the_next():
+    box = box_solid().detach()
+    edges = edges_of_corners(box.face_vertices, box.face_offsets, box.edges)
+    ends = torch.stack([box.face_vertices, box.face_vertices[next_corner(box.face_offsets)]], dim=1)
+    assert torch.equal(box.edges[edges].sort(dim=1).values, ends.sort(dim=1).values)
 
 
 def test_faces_at_each_edge():
