@@ -1,18 +1,21 @@
 """The exact surface of a training as a mesh file: ``shapeopt extract CHECKPOINT -o mesh.ply``."""
 
+import json
 from pathlib import Path
-from typing import Any
+
+from omegaconf import OmegaConf
 
 from shapeopt.commands.waiting import EXTRACTING, told
 from shapeopt.errors import InputError
+from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import METHODS
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.extraction.tracing import Tracing
-from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import write_glb, write_ply, write_whole
-from shapeopt.training.checkpoints import extract_checkpoint
-
-SUFFIXES = (".ply", ".glb", ".obj", ".stl")
+from shapeopt.output.export import check_suffix, write_mesh
+from shapeopt.output.files import write_whole
+from shapeopt.output.terminal import show
+from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
+from shapeopt.training.config import exporting_extractor
 
 
 def run(
@@ -26,8 +29,9 @@ def run(
 
     Args:
         checkpoint: of a training.
-        output: the mesh, .ply, .glb, .obj or .stl.
-        method: a key of :data:`METHODS`; None as in the training.
+        output: the mesh; its suffix is the format, see :func:`shapeopt.output.export.write_mesh`.
+            A certificate of what was checked goes beside it, as JSON.
+        method: a key of :data:`METHODS`; None for subdivision.
         seeds: cells along a side of the grid that tracing starts from.
         dtype: to compute with, "float32" or "float64"; None as in the training.
 
@@ -36,16 +40,20 @@ def run(
         ExtractionError: if the surface cannot be extracted.
         OSError: if the mesh cannot be written.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{output}: the output must be a {', '.join(SUFFIXES)} file")
-    extractor = _extractor(method, seeds)
+    check_suffix(output)
+    saved = Checkpoint.load(checkpoint)
+    extractor = _extractor(method, seeds) or exporting_extractor(OmegaConf.create(saved.config))
     with told(EXTRACTING):
         surface, saved = extract_checkpoint(checkpoint, extractor, dtype)
-    _write(saved.normalisation.undo_mesh(surface), output)
-    print(
+    certificate = certify_surface(saved.rebuilt_network(), surface, extractor)
+    write_mesh(saved.normalisation.undo_mesh(surface), output)
+    unit = 1 / saved.normalisation.scale
+    beside = output.with_suffix(".certificate.json")
+    write_whole(beside, json.dumps(certificate.as_dict(unit), indent=1).encode())
+    show(
         f"{surface.num_vertices:,} vertices, {surface.num_edges:,} edges, "
-        f"{surface.num_faces:,} polygons, {'closed' if surface.is_closed else 'not closed'}, "
-        f"Euler characteristic {surface.euler_characteristic}; in {output}"
+        f"{surface.num_faces:,} polygons, Euler characteristic {surface.euler_characteristic}\n"
+        f"{certificate.summary(unit)}\nin {output}, and what was checked in {beside.name}"
     )
 
 
@@ -55,13 +63,3 @@ def _extractor(method: str | None, seeds: int | None) -> Extractor | None:
             raise InputError("--seeds is a setting of tracing; give --method trace as well")
         return Tracing(seeds=seeds)
     return METHODS[method]() if method is not None else None
-
-
-def _write(mesh: PolygonMesh, path: Path) -> None:
-    """Polygons where the kind of file can hold them, else triangles."""
-    suffix = path.suffix.lower()
-    if suffix in (".ply", ".glb"):
-        (write_ply if suffix == ".ply" else write_glb)(mesh, path)
-        return
-    data: Any = mesh.to_trimesh().export(file_type=suffix[1:])
-    write_whole(path, data.encode() if isinstance(data, str) else data)

@@ -20,6 +20,7 @@ Trains neural implicit shapes and optimises them through their exact polyhedral 
   shapeopt extract outputs/.../checkpoints/last.pt -o shape.glb
 """
 CHECKPOINT = "checkpoint of a training: outputs/.../checkpoints/last.pt"
+MESH_FILE = ".ply or .obj (polygons), .off or .stl (triangles), .glb (to look at)"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,14 +104,14 @@ def _extract(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         required=True,
-        help=".ply or .glb (polygons), .obj or .stl (triangles)",
+        help=MESH_FILE,
         default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--method",
         choices=["subdivide", "trace"],
         help="subdivide misses nothing; trace follows the surface alone, many times faster on "
-        "large networks (default: as in the training)",
+        "large networks (default: subdivide)",
         default=argparse.SUPPRESS,
     )
     command.add_argument(
@@ -157,7 +158,7 @@ def _simplify(command: argparse.ArgumentParser) -> None:
         "in the units of the training's input."
     )
     command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
-    command.add_argument("output", metavar="OUT.ply", type=Path, help="the file to write")
+    command.add_argument("output", metavar="OUT", type=Path, help=MESH_FILE)
     command.add_argument(
         "--error",
         metavar="FRACTION",

@@ -1,11 +1,11 @@
-"""Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT OUT.ply``."""
+"""Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT OUT``."""
 
 from pathlib import Path
 
 from shapeopt.commands.waiting import EXTRACTING, told
-from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import write_ply
+from shapeopt.output.export import check_suffix, write_mesh
+from shapeopt.output.terminal import show
 from shapeopt.simplify.merging import merge_polygons
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -15,7 +15,7 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
 
     Args:
         checkpoint: of a training.
-        output: a .ply file.
+        output: the mesh; its suffix is the format, see :func:`shapeopt.output.export.write_mesh`.
         error: largest distance between the surface before and after, fraction of its longest side.
         triangles: write triangles in place of polygons.
 
@@ -24,8 +24,7 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
         ExtractionError: if the surface cannot be extracted.
         OSError: if the mesh cannot be written.
     """
-    if output.suffix.lower() != ".ply":
-        raise InputError(f"{output}: the output must be a .ply file")
+    check_suffix(output)
     with told(EXTRACTING):
         surface, saved = extract_checkpoint(checkpoint)
     side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
@@ -34,8 +33,8 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
     shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
     if triangles:
         shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
-    write_ply(shape, output)
-    print(
+    write_mesh(shape, output)
+    show(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
         f"({len(merged.triangles()):,} triangles), at most {error:g} of the longest side apart; "
         f"in {output}"

@@ -18,6 +18,11 @@ compiled one where it runs."""
 class Extractor(ABC):
     """An algorithm with its settings, for :func:`shapeopt.extract_surface`."""
 
+    @property
+    @abstractmethod
+    def is_complete(self) -> bool:
+        """Whether a surface that it returns lacks no component."""
+
     @abstractmethod
     def surface_of(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """The zero set, in the box at unit size.

@@ -12,7 +12,7 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
 from shapeopt.extraction.extractor import Extractor
-from shapeopt.training.config import build, build_extraction
+from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.training.saved_config import load_saved_config
 
 
@@ -94,7 +94,8 @@ def extract_checkpoint(
 
     Args:
         path: of the checkpoint.
-        extractor: None: that of the checkpoint's own configuration.
+        extractor: None: subdivision, which misses nothing, as the checkpoint's own configuration
+            has it if it does.
         dtype: to compute with, "float32" or "float64"; None: as there.
 
     Raises:
@@ -107,7 +108,7 @@ def extract_checkpoint(
     try:
         network = checkpoint.rebuilt_network()
         config = OmegaConf.create(checkpoint.config)
-        extract = build_extraction(config, extractor, dtype)
+        extract = build_extraction(config, extractor or exporting_extractor(config), dtype)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return extract(network), checkpoint

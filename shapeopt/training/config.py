@@ -12,6 +12,7 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.extraction.extractor import Extractor
+from shapeopt.extraction.subdivision import Subdivision
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -31,6 +32,12 @@ def build(config: DictConfig) -> Any:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise
+
+
+def exporting_extractor(config: DictConfig) -> Extractor:
+    """The configured extractor if it misses no component, and else subdivision."""
+    extractor = build(config.extractor)
+    return extractor if isinstance(extractor, Subdivision) else Subdivision()
 
 
 def build_extraction(

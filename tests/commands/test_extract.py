@@ -1,5 +1,6 @@
 """``shapeopt extract``: the mesh it writes, in the units of the input."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,10 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, capsys, suffix):
     out = tmp_path / f"out.{suffix}"
     extract("-o", out)
     printed = capsys.readouterr().out
-    assert "118 polygons, not closed, Euler characteristic 1" in printed
+    assert "118 polygons, Euler characteristic 1\nopen, manifold, winding consistent" in printed
+    beside = json.loads((tmp_path / "out.certificate.json").read_text())
+    assert (beside["manifold"], beside["complete"], beside["closed"]) == (True, True, False)
+    assert beside["largest_error"] < 1e-9
     mesh = trimesh.load(out, force="mesh", process=False)
     surface, saved = extract_checkpoint(CHECKPOINT)
     exact = saved.normalisation.undo(surface.vertices).numpy()

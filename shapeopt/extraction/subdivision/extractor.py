@@ -40,6 +40,11 @@ class Subdivision(Extractor):
             raise InputError(f"Subdivision: max_bytes is {self.max_bytes}; it must be at least 1")
         check_backend(self.backend)
 
+    @property
+    def is_complete(self) -> bool:
+        """True: regions are left out only if they are proven free of zeros."""
+        return True
+
     def surface_of(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """See :meth:`Extractor.surface_of`."""
         layers, box = unit.layers, unit.box

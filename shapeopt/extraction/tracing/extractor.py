@@ -77,6 +77,11 @@ class Tracing(Extractor):
         self.backend = backend
         self.reset()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether seeds come from a complete search; between two searches that does not hold."""
+        return self.complete and (self._last is None or self._last.is_searched(self.search_every))
+
     def reset(self) -> None:
         """Forgets the last surface: the next call starts from the seeds alone."""
         self._last: _Last | None = None
@@ -155,6 +160,10 @@ class _Last:
     cells: ZeroCells
     found: ZeroSet
     calls_to_search: int
+
+    def is_searched(self, search_every: int) -> bool:
+        """Whether the last call searched for seeds."""
+        return self.calls_to_search == search_every
 
     def is_of(self, network: nn.Module, box: Box) -> bool:
         """Whether the network and the box are the same; its weights may have changed."""

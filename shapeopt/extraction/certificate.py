@@ -1,0 +1,80 @@
+"""What can be proven of an extracted surface."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from shapeopt.complex.differentiate import affine_gradients
+from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.extraction.extractor import Extractor
+from shapeopt.mesh.certificate import Certificate, certify
+from shapeopt.mesh.ragged import owners_of
+from shapeopt.networks.affine import AffineLayer, affine_layers
+
+
+@dataclass(frozen=True)
+class SurfaceCertificate:
+    """A mesh's certificate, with what is known of its surface.
+
+    Attributes:
+        mesh: what was checked of the mesh.
+        largest_error: of a vertex, to first order its distance to f = 0, in units of the vertices.
+        method: the extractor's name.
+        complete: whether the extractor misses no component.
+    """
+
+    mesh: Certificate
+    largest_error: float
+    method: str
+    complete: bool
+
+    def as_dict(self, unit: float = 1.0) -> dict[str, Any]:
+        """For JSON; ``unit`` is the length of one unit of the vertices in those of the file."""
+        return self.mesh.as_dict() | {
+            "largest_error": self.largest_error * unit,
+            "method": self.method,
+            "complete": self.complete,
+        }
+
+    def summary(self, unit: float = 1.0) -> str:
+        """One line for people; ``unit`` as in :meth:`as_dict`."""
+        by = "complete" if self.complete else "components without a seed may be missing"
+        return (
+            f"{self.mesh.summary()}; vertices within {self.largest_error * unit:.1e} of f = 0; "
+            f"{self.method}, {by}"
+        )
+
+
+@torch.no_grad()
+def certify_surface(
+    network: nn.Module, surface: PolyhedralSurface, extractor: Extractor
+) -> SurfaceCertificate:
+    """Checks a surface in 3D that the extractor made of the network.
+
+    Raises:
+        InputError: for a polyline, and as :func:`shapeopt.extract_surface`.
+    """
+    layers = [AffineLayer(*(part.double() for part in x)) for x in affine_layers(network)]
+    return SurfaceCertificate(
+        certify(surface),
+        _largest_error(layers, surface),
+        type(extractor).__name__,
+        extractor.is_complete,
+    )
+
+
+def _largest_error(layers: list[AffineLayer], surface: PolyhedralSurface) -> float:
+    """Over the corners of all polygons of f = 0: |f| by the length of the polygon's gradient."""
+    values = surface.vertices.double()
+    for layer in layers[:-1]:
+        values = torch.addmm(layer.bias, values, layer.weight.T).relu()
+    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)[:, 0].abs()
+    signs = surface.signs
+    slope = affine_gradients(layers, signs.constraints, signs.face_plus_bits).norm(dim=1)
+    owner, corner = owners_of(surface.face_offsets), surface.face_vertices
+    on_zero = (signs.vertex_zeros[corner] == signs.constraints.output).any(dim=1)
+    errors = (values[corner] / slope[owner])[on_zero]
+    # A cap may lie where f is constant.
+    return float(errors[torch.isfinite(errors)].amax()) if len(errors) else 0.0
