@@ -52,15 +52,17 @@ def _module(command: str) -> Any:
 
 def _mendable(error: Exception) -> str | None:
     """What is wrong, in words, if it lies in what the user gave."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else None
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from shapeopt.errors import ExtractionError, InputError
 
     known = (InputError, ExtractionError, HydraException, OmegaConfBaseException)
-    return str(error) if isinstance(error, known) else None
+    if isinstance(error, known):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -55,7 +55,9 @@ def run(arguments: Sequence[str]) -> None:
     try:
         configured()
     except OSError as error:
-        if error.filename is None:
+        if (
+            error.filename is None
+        ):  # among others Hydra's own, for a configuration that is not there
             raise
         raise InputError(
             f"{error.filename}: {error.strerror}. To write elsewhere, set output=FOLDER"
