@@ -1,0 +1,282 @@
+"""Holds what an extractor returns against the exact surface of the same network.
+
+What is checked of a surface that is returned: numbers are finite, normals have length 1, no edge
+has more than two polygons, an edge with one lies in a face of the box, two polygons run through
+their edge in opposite directions, vertices lie on the exact surface, the area is the exact one, and
+so is the volume with cap=True. Lengths are in units of the box's longest side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+import shapeopt
+from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralSurface
+from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.finish import finish
+from shapeopt.extraction.subdivision.assemble import zero_set
+from shapeopt.extraction.subdivision.bounds import Pruning
+from shapeopt.extraction.subdivision.subdivide import subdivide
+from tests.oracle.exact import Cell, ExactSurface, exact_surface
+from tests.oracle.generators import Case
+
+POSITION = 1e-9
+"""How far off a vertex may be where rounding explains nothing."""
+
+AREA = 1e-6, 1e-9
+"""How far off areas and volumes may be: of the exact one, and of the box."""
+
+ROUNDINGS = 64
+"""Roundings of the largest terms that a value of f may carry."""
+
+
+def _pruned(case: Case, backend: str) -> PolyhedralSurface:
+    """Subdivision that leaves out regions from the first layer on, whatever that costs."""
+    layers, box = prepare(case.network, case.bounds, None)
+    skeleton = subdivide(
+        layers,
+        box,
+        surface_only=True,
+        backend=backend,
+        pruning=Pruning(0, 1),  # type: ignore[arg-type]
+    )
+    return finish(layers, box, zero_set(layers, box, skeleton, False))
+
+
+def _surface(case: Case, extractor: shapeopt.Extractor) -> PolyhedralSurface:
+    return shapeopt.extract_surface(case.network, case.bounds, extractor=extractor)
+
+
+EXTRACTORS: dict[str, Callable[[Case], PolyhedralSurface]] = {
+    "plain": lambda case: _surface(case, shapeopt.Subdivision(backend="plain")),
+    "compiled": lambda case: _surface(case, shapeopt.Subdivision(backend="compiled")),
+    "pruned plain": lambda case: _pruned(case, "plain"),
+    "pruned compiled": lambda case: _pruned(case, "compiled"),
+    "cap": lambda case: _surface(case, shapeopt.Subdivision(cap=True)),
+    "tracing": lambda case: _surface(case, shapeopt.Tracing()),
+}
+"""All ways to a surface. ``"cap"`` exists in 3D only."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one extraction.
+
+    Attributes:
+        outcome: ``"right"``, ``"silent"`` (wrong without an error), ``"refused"`` (one of the
+            package's errors) or ``"crashed"`` (any other).
+        fault: one word for what is wrong, or the first words of the error.
+        details: figures.
+    """
+
+    outcome: str
+    fault: str = ""
+    details: str = ""
+
+
+class Truth:
+    """The exact surface of a case, and the distances from it that rounding explains."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.exact: ExactSurface = exact_surface(case.network, *case.bounds)
+        self.eps = float(torch.finfo(case.dtype).eps)
+        ends = np.array(case.bounds, dtype=np.float64)
+        self.size = float(self.exact.size)
+        self.grid = self.eps * float(np.abs(ends).max()) / self.size
+        """Spacing of the floats of the box."""
+
+    @cached_property
+    def slack(self) -> np.ndarray:
+        """Of each polygon, how far rounding may move it along its normal."""
+        case, cells = self.case, self.exact.owners
+        layers = [
+            (module.weight.detach().double().numpy(), module.bias.detach().double().numpy())
+            for module in case.network[::2]
+        ]
+        reach = np.abs(np.array(case.bounds)).max(axis=0)
+        distances = [_terms_over_gradient(layers, cell, reach) / self.size for cell in cells]
+        return POSITION + 4 * self.grid + ROUNDINGS * self.eps * np.array(distances)
+
+    def distances(self, points: np.ndarray) -> np.ndarray:
+        """From points to the surface beyond what rounding explains; at most 0 if all is well."""
+        best = np.full(len(points), np.inf)
+        for polygon, slack in zip(self.exact.polygons, self.slack, strict=True):
+            best = np.minimum(best, _distance(points, self.exact.places(polygon)) - slack)
+        return best
+
+    def relative(self, vertices: torch.Tensor) -> np.ndarray:
+        """Vertices from the centre of the box, in units of its longest side."""
+        lower, upper = np.array(self.case.bounds, dtype=np.longdouble)
+        return ((vertices.numpy() - (lower + upper) / 2) / (upper - lower).max()).astype(float)
+
+    def in_wall(self, points: np.ndarray) -> np.ndarray:
+        """``[n, 2 d]``: which planes of the box the points lie on."""
+        lower, upper = np.array(self.case.bounds)
+        half = (upper - lower) / self.size / 2
+        near = POSITION + 4 * self.grid
+        return np.abs(np.concatenate([points - half, points + half], axis=1)) < near
+
+    @property
+    def area_tolerance(self) -> float:
+        """How far off the area may be."""
+        lengths = [_perimeter(self.exact.places(polygon)) for polygon in self.exact.polygons]
+        relative, absolute = AREA
+        if self.case.dtype == torch.float32:
+            relative, absolute = 1e-3, 1e-5
+        return relative * self.exact.area + absolute + float(np.dot(self.slack, lengths))
+
+
+def judge(truth: Truth, extractor: str) -> Verdict:
+    """Runs an extractor on a case and compares."""
+    exact = truth.exact
+    try:
+        with torch.no_grad():
+            surface = EXTRACTORS[extractor](truth.case)
+    except EmptySurfaceError as error:
+        if exact.area > truth.area_tolerance:
+            return Verdict("silent", "empty", f"exact area {exact.area:.3g}; {error}"[:200])
+        return Verdict("right")
+    except (InputError, ExtractionError) as error:
+        return Verdict("refused", " ".join(str(error).split()[:6]), str(error)[:200])
+    except Exception as error:
+        return Verdict("crashed", type(error).__name__, str(error)[:200])
+    for check in (_numbers, _combinatorics, _cap if extractor == "cap" else _geometry):
+        verdict = check(truth, surface)
+        if verdict is not None:
+            return verdict
+    return Verdict("right")
+
+
+def _numbers(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
+    if not bool(
+        torch.isfinite(surface.vertices).all() & torch.isfinite(surface.face_normals).all()
+    ):
+        return Verdict("silent", "not finite")
+    off = (surface.face_normals.double().norm(dim=1) - 1).abs()
+    if len(off) and float(off.max()) > 1e-3:
+        return Verdict("silent", "normal", f"length off by {float(off.max()):.3g}")
+    return None
+
+
+def verdicts(case: Case) -> dict[str, Verdict]:
+    """What came of each extractor that exists for the case."""
+    truth = Truth(case)
+    names = [name for name in EXTRACTORS if name != "cap" or len(case.lower) == 3]
+    return {name: judge(truth, name) for name in names}
+
+
+def _combinatorics(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
+    """Edges from the polygons themselves, not from the surface's own lists."""
+    points = truth.relative(surface.vertices)
+    corners, offsets = surface.face_vertices.numpy(), surface.face_offsets.numpy()
+    following = np.arange(1, len(corners) + 1)
+    following[offsets[1:] - 1] = offsets[:-1]
+    if points.shape[1] == 2:
+        ends, counts = np.unique(corners, return_counts=True)
+        ends = ends[:, None]
+    else:
+        there = np.stack([corners, corners[following]], axis=1)
+        ends, counts = np.unique(np.sort(there, axis=1), axis=0, return_counts=True)
+        if len(np.unique(there, axis=0)) < len(there) and counts.max() <= 2:
+            twice = len(there) - len(np.unique(there, axis=0))
+            return Verdict("silent", "winding", f"{twice} of {len(ends)} edges")
+    if len(counts) and counts.max() > 2:
+        return Verdict("silent", "edge of three", f"{int((counts > 2).sum())} of {len(ends)}")
+    open_ends = ends[counts == 1]
+    inside = ~truth.in_wall(points)[open_ends].all(axis=1).any(axis=1)
+    if inside.any():
+        return Verdict("silent", "open", f"{int(inside.sum())} of {len(ends)} edges end inside")
+    return None
+
+
+def _geometry(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
+    exact, tolerance = truth.exact, truth.area_tolerance
+    area = _area(truth, surface)
+    if abs(area - exact.area) > tolerance:
+        figures = f"area {area:.9g} for {exact.area:.9g}"
+        extra = exact.wall_area + 2 * exact.sheet_area
+        if abs(area - exact.area - extra) <= tolerance:
+            return Verdict("silent", "wall" if exact.wall_area else "sheet", figures)
+        if exact.zero_volume and not exact.polygons:
+            return Verdict("silent", "plateau", figures)
+        return Verdict("silent", "area", figures)
+    points = truth.relative(surface.vertices)
+    if not exact.polygons:
+        return None
+    off = truth.distances(points)
+    if off.max() > 0:
+        return Verdict("silent", "position", f"{int((off > 0).sum())} vertices, by {off.max():.3g}")
+    return None
+
+
+def _cap(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
+    if not surface.is_closed:
+        return Verdict("silent", "cap open")
+    volume = float(surface.volume()) / truth.size**3
+    tolerance = truth.area_tolerance + AREA[0] * truth.exact.volume
+    if abs(volume - truth.exact.volume) > tolerance:
+        return Verdict("silent", "volume", f"{volume:.9g} for {truth.exact.volume:.9g}")
+    return None
+
+
+def _area(truth: Truth, surface: PolyhedralSurface) -> float:
+    """In units of the box, with the sign that winding and normals give each polygon."""
+    points = truth.relative(surface.vertices)
+    if points.shape[1] == 2:
+        start, end = points[surface.edges.numpy()].transpose(1, 0, 2)
+        return float(np.linalg.norm(end - start, axis=1).sum())
+    corners, total = surface.face_vertices.numpy(), 0.0
+    offsets, normals = surface.face_offsets.tolist(), surface.face_normals.double().numpy()
+    for start, stop, normal in zip(offsets, offsets[1:], normals, strict=False):
+        arms = points[corners[start + 1 : stop]] - points[corners[start]]
+        total += float(np.cross(arms[:-1], arms[1:]).sum(axis=0) @ normal) / 2
+    return total
+
+
+def _terms_over_gradient(layers: list, cell: Cell, reach: np.ndarray) -> float:
+    """Size of the terms that make f on a cell, over the size of its gradient: a length."""
+    size = reach
+    slope = np.eye(len(reach))
+    first = 0
+    for index, (weight, bias) in enumerate(layers):
+        size = np.abs(weight) @ size + np.abs(bias)
+        slope = weight @ slope
+        if index + 1 < len(layers):
+            on = np.array([cell.sign(first + i) > 0 for i in range(len(bias))])
+            size, slope = size * on, slope * on[:, None]
+            first += len(bias)
+    return float(size[0] / max(np.linalg.norm(slope[0]), 1e-300))
+
+
+def _distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """From points to a convex polygon (3D) or a segment (2D)."""
+    edges = [polygon] if len(polygon) == 2 else np.stack([polygon, np.roll(polygon, -1, 0)], 1)
+    best = np.full(len(points), np.inf)
+    for start, end in edges:
+        arm = end - start
+        along = np.clip((points - start) @ arm / max(arm @ arm, 1e-300), 0, 1)
+        best = np.minimum(best, np.linalg.norm(points - start - along[:, None] * arm, axis=1))
+    if len(polygon) == 2:
+        return best
+    arms = polygon[1:] - polygon[0]
+    normal = np.cross(arms[:-1], arms[1:]).sum(axis=0)
+    length = np.linalg.norm(normal)
+    if length < 1e-24:
+        return best
+    normal /= length
+    inside = np.ones(len(points), dtype=bool)
+    for start, end in edges:
+        inside &= (points - start) @ np.cross(normal, end - start) >= 0
+    return np.where(inside, np.minimum(best, np.abs((points - polygon[0]) @ normal)), best)
+
+
+def _perimeter(polygon: np.ndarray) -> float:
+    if len(polygon) == 2:
+        return 1.0
+    return float(np.linalg.norm(polygon - np.roll(polygon, 1, axis=0), axis=1).sum())
