@@ -90,25 +90,13 @@ def judge_seeds(kind: str, seeds: range) -> list[dict[str, Any]]:
 def report(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
     """The tables."""
     total = sum(seeds.values())
-    cases = {(row["kind"], row["seed"]) for row in rows if row["outcome"] == "silent"}
-    return (
-        "\n".join(
-            [
-                "# Every extractor against exact arithmetic",
-                "",
-                f"{total:,} networks, {len(cases):,} of them with a silent fault by some extractor.",
-                "",
-                "## By kind",
-                "",
-                by_kind(seeds, rows),
-                "## By fault",
-                "",
-                by_fault(rows),
-            ]
-        )
-        if rows
-        else f"# Every extractor against exact arithmetic\n\n{total:,} networks, no fault.\n"
+    silent = {(row["kind"], row["seed"]) for row in rows if row["outcome"] == "silent"}
+    text = (
+        "# Every extractor against exact arithmetic\n\n"
+        f"{total:,} networks, {len(silent):,} of them with a silent fault of some extractor.\n\n"
+        f"## By kind\n\n{by_kind(seeds, rows)}"
     )
+    return f"{text}\n## By fault\n\n{by_fault(rows)}" if rows else text
 
 
 def by_kind(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
@@ -126,7 +114,7 @@ def by_kind(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
     for kind, count in seeds.items():
         entry: dict[str, str | int | float] = {"kind": kind, "cases": count}
         for method, tracing in (("subdivision", False), ("tracing", True)):
-            for outcome in ("silent", "refused", "crashed"):
+            for outcome in ("silent", "tie", "refused", "crashed"):
                 entry[f"{method} {outcome}"] = len(cases(kind, outcome, tracing))
         silent = cases(kind, "silent", False) or cases(kind, "silent", True)
         entry["seeds"] = ", ".join(map(str, sorted(silent)[:SEEDS_SHOWN]))

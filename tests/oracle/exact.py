@@ -6,10 +6,10 @@ is left are convex cells on which the network is affine. A cell is the list of i
 the list of its corners; there are no sign-vectors, keys, tolerances or edges to be paired.
 
 All numbers are integers. A weight is an integer times a power of two, and a common power does not
-change the sign of a pre-activation, since a ReLU passes positive factors on. A point is (x, y, z, w)
-with w > 0 and stands for (x / w, y / w, z / w); the point of the segment u v where a neuron is 0 is
-|value at v| u + |value at u| v, whatever the factors. Every value at a point is found by running
-the network there.
+change the sign of a pre-activation, since a ReLU passes positive factors on. A point is
+(x, y, z, w) with w > 0 and stands for (x / w, y / w, z / w); the point of the segment u v where a
+neuron is 0 is |value at v| u + |value at u| v, whatever the factors. Every value at a point is
+found by running the network there.
 
 The surface is the boundary of {f < 0} within the open box: the facets with a cell of f < 0 on one
 side and a cell of f >= 0 on the other.
@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from torch import nn
@@ -74,9 +75,14 @@ class Cell:
 
 
 class ExactNetwork:
-    """Linear, ReLU, ..., Linear with weights and biases as the rationals that the floats are."""
+    """Linear, ReLU, ..., Linear with weights and biases as the rationals that the floats are.
 
-    def __init__(self, network: nn.Sequential):
+    Args:
+        network: the modules.
+        shift: to add to the output.
+    """
+
+    def __init__(self, network: nn.Sequential, shift: Fraction | int = 0):
         linear = [module for module in network if isinstance(module, nn.Linear)]
         self.dimension = linear[0].in_features
         self.widths = [module.out_features for module in linear]
@@ -84,9 +90,11 @@ class ExactNetwork:
         factor = 1
         for module in linear:
             rows = [[Fraction(weight) for weight in row] for row in module.weight.detach().tolist()]
-            biases = [0.0] * len(rows) if module.bias is None else module.bias.detach().tolist()
+            biases = [Fraction(bias) for bias in module.bias.detach().tolist()]
+            if module is linear[-1]:
+                biases[0] += shift
             # The layers before are `factor` times too large, and so must this bias be.
-            rows = [[*row, Fraction(bias) * factor] for row, bias in zip(rows, biases, strict=True)]
+            rows = [[*row, bias * factor] for row, bias in zip(rows, biases, strict=True)]
             common = math.lcm(*(entry.denominator for row in rows for entry in row))
             self.layers.append([[int(entry * common) for entry in row] for row in rows])
             factor *= common
@@ -312,10 +320,20 @@ class ExactSurface:
 
 
 def exact_surface(
-    network: nn.Sequential, lower: Sequence[float], upper: Sequence[float]
+    network: nn.Sequential,
+    lower: Sequence[float],
+    upper: Sequence[float],
+    *,
+    shift: Fraction | int = 0,
 ) -> ExactSurface:
-    """The surface of a network of Linear, ReLU, ..., Linear with 2 or 3 inputs and one output."""
-    exact = ExactNetwork(network)
+    """The surface of a network of Linear, ReLU, ..., Linear with 2 or 3 inputs and one output.
+
+    Args:
+        network: the modules; every Linear has a bias.
+        lower, upper: corners of the box.
+        shift: to add to the output.
+    """
+    exact = ExactNetwork(network, shift)
     cells = cells_of(exact, lower, upper)
     box = [Fraction(x) for x in lower], [Fraction(x) for x in upper]
     size = max(high - low for low, high in zip(*box, strict=True))
@@ -395,7 +413,7 @@ def cell_volume(cell: Cell, size: Fraction) -> float:
             (a, b), (c, d) = arms[first], arms[rest[0]]
             total += (a * d - b * c) / 2
             continue
-        for second, third in zip(rest, rest[1:], strict=False):
+        for second, third in pairwise(rest):
             total += float(np.dot(arms[first], np.cross(arms[second], arms[third]))) / 6
     return total
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,11 @@ def generate(kind: str, seed: int) -> Case:
     torch.manual_seed(int(rng.integers(2**31)))
     draft = (GENERIC | DEGENERATE)[kind](rng)
     single = "float32" in kind or (kind in DEGENERATE and seed % 5 == 4)
-    dtype = torch.float32 if single else torch.float64
+    return as_case(kind, seed, draft, torch.float32 if single else torch.float64)
+
+
+def as_case(kind: str, seed: int, draft: Draft, dtype: torch.dtype) -> Case:
+    """The draft as a module of the given dtype, with bounds of that dtype."""
     modules: list[nn.Module] = []
     for weight, bias in draft.layers:
         linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=dtype)
@@ -107,7 +111,7 @@ def random_layers(rng: Rng, widths: Sequence[int]) -> Layers:
     """Normal weights, folds through the middle of the box; ``widths`` from input to output."""
     return [
         (rng.normal(size=(b, a)) / np.sqrt(a), rng.normal(size=b) * 0.4)
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in pairwise(widths)
     ]
 
 
@@ -128,7 +132,7 @@ def values_at(layers: Layers, points: np.ndarray) -> np.ndarray:
 
 
 def centred(rng: Rng, layers: Layers, lower: float = -1.0, upper: float = 1.0) -> Layers:
-    """The same with another last bias: f is 0 at a random place of the box, and not on a plateau."""
+    """The same with another last bias: f is 0 at a random place of the box, not on a plateau."""
     points = rng.uniform(lower, upper, size=(64, layers[0][0].shape[1]))
     weight, bias = layers[-1]
     shift = np.quantile(np.unique(values_at(layers, points)), rng.uniform(0.2, 0.8))
@@ -313,12 +317,18 @@ def scaled_layers(rng: Rng) -> Draft:
 
 @generic
 def scaled_f(rng: Rng) -> Draft:
-    """All layers times one factor, down to 1e-40 for f and up to 1e40."""
-    layers = random_network(rng)
-    factor = 10 ** (rng.uniform(-40, 40) / len(layers))
-    return Draft(
-        [(weight * factor, bias * factor ** (i + 1)) for i, (weight, bias) in enumerate(layers)]
-    )
+    """All layers times one factor, of 1e-60 to 1e60."""
+    return Draft(_scaled(random_network(rng), 10 ** rng.uniform(-60, 60)))
+
+
+@generic
+def scaled_f_float32(rng: Rng) -> Draft:
+    return Draft(_scaled(random_network(rng), 10 ** rng.uniform(-8, 8)))
+
+
+def _scaled(layers: Layers, factor: float) -> Layers:
+    """f times a power of the factor, which each layer is multiplied by."""
+    return [(weight * factor, bias * factor ** (i + 1)) for i, (weight, bias) in enumerate(layers)]
 
 
 @generic
@@ -689,7 +699,7 @@ def half_weights(rng: Rng) -> Draft:
 @degenerate
 def folds_through_corners(rng: Rng) -> Draft:
     layers = random_network(rng)
-    weight, bias = layers[0]
+    weight, _ = layers[0]
     corners = rng.choice([-1.0, 1.0], size=weight.shape)
     return Draft(centred(rng, [(weight, -(weight * corners).sum(axis=1)), *layers[1:]]))
 
@@ -728,7 +738,7 @@ def surface_through_corner(rng: Rng) -> Draft:
 @degenerate
 def folds_through_a_point(rng: Rng) -> Draft:
     layers = random_network(rng)
-    weight, bias = layers[0]
+    weight, _ = layers[0]
     point = rng.integers(-2, 3, weight.shape[1]) * 0.25
     layers[0] = weight, -weight @ point
     return Draft(centred(rng, layers))
@@ -1065,6 +1075,4 @@ def far_degenerate(rng: Rng) -> Draft:
 def scaled_degenerate(rng: Rng) -> Draft:
     """An octahedron, a cube or a tetrahedron with all layers times one factor."""
     draft = (octahedron, cube, tetrahedron)[rng.integers(3)](rng)
-    factor = 10 ** rng.uniform(-6, 6)
-    layers = [(w * factor, b * factor ** (i + 1)) for i, (w, b) in enumerate(draft.layers)]
-    return Draft(layers, draft.lower, draft.upper)
+    return draft._replace(layers=_scaled(draft.layers, 10 ** rng.uniform(-6, 6)))

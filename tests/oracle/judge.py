@@ -4,12 +4,16 @@ What is checked of a surface that is returned: numbers are finite, normals have 
 has more than two polygons, an edge with one lies in a face of the box, two polygons run through
 their edge in opposite directions, vertices lie on the exact surface, the area is the exact one, and
 so is the volume with cap=True. Lengths are in units of the box's longest side.
+
+Where a plateau of f, a fold of f or a face of the box lies at f = 0 up to rounding, an extractor
+may answer for f + c with a c of rounding size. That is called a tie and counted by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -68,8 +72,8 @@ class Verdict:
     """What came of one extraction.
 
     Attributes:
-        outcome: ``"right"``, ``"silent"`` (wrong without an error), ``"refused"`` (one of the
-            package's errors) or ``"crashed"`` (any other).
+        outcome: ``"right"``, ``"tie"`` (right for f + c, see above), ``"silent"`` (wrong without an
+            error), ``"refused"`` (one of the package's errors) or ``"crashed"`` (any other).
         fault: one word for what is wrong, or the first words of the error.
         details: figures.
     """
@@ -82,9 +86,9 @@ class Verdict:
 class Truth:
     """The exact surface of a case, and the distances from it that rounding explains."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, shift: Fraction | int = 0):
         self.case = case
-        self.exact: ExactSurface = exact_surface(case.network, *case.bounds)
+        self.exact: ExactSurface = exact_surface(case.network, *case.bounds, shift=shift)
         self.eps = float(torch.finfo(case.dtype).eps)
         ends = np.array(case.bounds, dtype=np.float64)
         self.size = float(self.exact.size)
@@ -94,14 +98,18 @@ class Truth:
     @cached_property
     def slack(self) -> np.ndarray:
         """Of each polygon, how far rounding may move it along its normal."""
-        case, cells = self.case, self.exact.owners
-        layers = [
-            (module.weight.detach().double().numpy(), module.bias.detach().double().numpy())
-            for module in case.network[::2]
+        distances = [
+            size / max(slope, 1e-300) / self.size
+            for size, slope in (_terms_and_slope(self.case, cell) for cell in self.exact.owners)
         ]
-        reach = np.abs(np.array(case.bounds)).max(axis=0)
-        distances = [_terms_over_gradient(layers, cell, reach) / self.size for cell in cells]
         return POSITION + 4 * self.grid + ROUNDINGS * self.eps * np.array(distances)
+
+    @cached_property
+    def moved(self) -> list[Truth]:
+        """The truths for f a few roundings larger and smaller."""
+        terms = Fraction(_terms_and_slope(self.case, None)[0])
+        shift = ROUNDINGS * Fraction(self.eps) * terms
+        return [Truth(self.case, shift), Truth(self.case, -shift)]
 
     def distances(self, points: np.ndarray) -> np.ndarray:
         """From points to the surface beyond what rounding explains; at most 0 if all is well."""
@@ -134,34 +142,28 @@ class Truth:
 
 def judge(truth: Truth, extractor: str) -> Verdict:
     """Runs an extractor on a case and compares."""
-    exact = truth.exact
     try:
         with torch.no_grad():
             surface = EXTRACTORS[extractor](truth.case)
     except EmptySurfaceError as error:
-        if exact.area > truth.area_tolerance:
-            return Verdict("silent", "empty", f"exact area {exact.area:.3g}; {error}"[:200])
-        return Verdict("right")
+        surface, message = None, str(error)
     except (InputError, ExtractionError) as error:
         return Verdict("refused", " ".join(str(error).split()[:6]), str(error)[:200])
     except Exception as error:
         return Verdict("crashed", type(error).__name__, str(error)[:200])
-    for check in (_numbers, _combinatorics, _cap if extractor == "cap" else _geometry):
-        verdict = check(truth, surface)
+    if surface is None:
+        verdict = _empty(truth, message)
+    else:
+        verdict = _numbers(surface) or _combinatorics(truth, surface)
         if verdict is not None:
             return verdict
-    return Verdict("right")
-
-
-def _numbers(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
-    if not bool(
-        torch.isfinite(surface.vertices).all() & torch.isfinite(surface.face_normals).all()
-    ):
-        return Verdict("silent", "not finite")
-    off = (surface.face_normals.double().norm(dim=1) - 1).abs()
-    if len(off) and float(off.max()) > 1e-3:
-        return Verdict("silent", "normal", f"length off by {float(off.max()):.3g}")
-    return None
+        verdict = _measures(truth, surface, extractor)
+    if verdict.outcome == "silent":
+        for other in truth.moved:
+            again = _measures(other, surface, extractor) if surface else _empty(other, "")
+            if again.outcome == "right":
+                return Verdict("tie", verdict.fault, verdict.details)
+    return verdict
 
 
 def verdicts(case: Case) -> dict[str, Verdict]:
@@ -171,8 +173,24 @@ def verdicts(case: Case) -> dict[str, Verdict]:
     return {name: judge(truth, name) for name in names}
 
 
+def _empty(truth: Truth, message: str) -> Verdict:
+    """Of the error that there is no zero in the box."""
+    if truth.exact.area <= truth.area_tolerance:
+        return Verdict("right")
+    return Verdict("silent", "empty", f"exact area {truth.exact.area:.3g}; {message}"[:200])
+
+
+def _numbers(surface: PolyhedralSurface) -> Verdict | None:
+    if not all(bool(x.isfinite().all()) for x in (surface.vertices, surface.face_normals)):
+        return Verdict("silent", "not finite")
+    off = (surface.face_normals.double().norm(dim=1) - 1).abs()
+    if len(off) and float(off.max()) > 1e-3:
+        return Verdict("silent", "normal", f"length off by {float(off.max()):.3g}")
+    return None
+
+
 def _combinatorics(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
-    """Edges from the polygons themselves, not from the surface's own lists."""
+    """Winding and borders, with edges from the polygons, not from the surface's own lists."""
     points = truth.relative(surface.vertices)
     corners, offsets = surface.face_vertices.numpy(), surface.face_offsets.numpy()
     following = np.arange(1, len(corners) + 1)
@@ -195,63 +213,58 @@ def _combinatorics(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
     return None
 
 
-def _geometry(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
+def _measures(truth: Truth, surface: PolyhedralSurface, extractor: str) -> Verdict:
+    """Area and positions; with caps the volume."""
     exact, tolerance = truth.exact, truth.area_tolerance
-    area = _area(truth, surface)
+    if extractor == "cap":
+        volume = float(surface.volume()) / truth.size**3
+        if abs(volume - exact.volume) > tolerance + AREA[0] * exact.volume:
+            return Verdict("silent", "volume", f"{volume:.9g} for {exact.volume:.9g}")
+        return Verdict("right")
+    areas = _areas(truth, surface)
+    area = float(areas.sum())
+    off = truth.distances(truth.relative(surface.vertices))
     if abs(area - exact.area) > tolerance:
-        figures = f"area {area:.9g} for {exact.area:.9g}"
-        extra = exact.wall_area + 2 * exact.sheet_area
-        if abs(area - exact.area - extra) <= tolerance:
-            return Verdict("silent", "wall" if exact.wall_area else "sheet", figures)
-        if exact.zero_volume and not exact.polygons:
-            return Verdict("silent", "plateau", figures)
-        return Verdict("silent", "area", figures)
-    points = truth.relative(surface.vertices)
-    if not exact.polygons:
-        return None
-    off = truth.distances(points)
-    if off.max() > 0:
+        lies_on_it = (off <= 0).all() and (areas >= -tolerance).all()
+        fault = "missed part" if lies_on_it and area < exact.area else "area"
+        return Verdict("silent", fault, f"area {area:.9g} for {exact.area:.9g}")
+    # What is returned where there is nothing has no area, or would have been named above.
+    if exact.polygons and off.max() > 0:
         return Verdict("silent", "position", f"{int((off > 0).sum())} vertices, by {off.max():.3g}")
-    return None
+    return Verdict("right")
 
 
-def _cap(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
-    if not surface.is_closed:
-        return Verdict("silent", "cap open")
-    volume = float(surface.volume()) / truth.size**3
-    tolerance = truth.area_tolerance + AREA[0] * truth.exact.volume
-    if abs(volume - truth.exact.volume) > tolerance:
-        return Verdict("silent", "volume", f"{volume:.9g} for {truth.exact.volume:.9g}")
-    return None
-
-
-def _area(truth: Truth, surface: PolyhedralSurface) -> float:
-    """In units of the box, with the sign that winding and normals give each polygon."""
+def _areas(truth: Truth, surface: PolyhedralSurface) -> np.ndarray:
+    """Of the polygons, in units of the box, with the sign that winding and normals give them."""
     points = truth.relative(surface.vertices)
     if points.shape[1] == 2:
         start, end = points[surface.edges.numpy()].transpose(1, 0, 2)
-        return float(np.linalg.norm(end - start, axis=1).sum())
-    corners, total = surface.face_vertices.numpy(), 0.0
+        return np.linalg.norm(end - start, axis=1)
+    corners, areas = surface.face_vertices.numpy(), []
     offsets, normals = surface.face_offsets.tolist(), surface.face_normals.double().numpy()
     for start, stop, normal in zip(offsets, offsets[1:], normals, strict=False):
         arms = points[corners[start + 1 : stop]] - points[corners[start]]
-        total += float(np.cross(arms[:-1], arms[1:]).sum(axis=0) @ normal) / 2
-    return total
+        areas.append(np.cross(arms[:-1], arms[1:]).sum(axis=0) @ normal / 2)
+    return np.array(areas)
 
 
-def _terms_over_gradient(layers: list, cell: Cell, reach: np.ndarray) -> float:
-    """Size of the terms that make f on a cell, over the size of its gradient: a length."""
-    size = reach
-    slope = np.eye(len(reach))
-    first = 0
-    for index, (weight, bias) in enumerate(layers):
-        size = np.abs(weight) @ size + np.abs(bias)
+def _terms_and_slope(case: Case, cell: Cell | None) -> tuple[float, float]:
+    """Size of the terms that make f on a cell, and the length of its gradient there.
+
+    Without a cell: of the terms that make f if every neuron is on.
+    """
+    size = np.abs(np.array(case.bounds)).max(axis=0)
+    slope = np.eye(len(size))
+    neuron = 0
+    for module in case.network[::2]:
+        weight = module.weight.detach().double().numpy()
+        size = np.abs(weight) @ size + np.abs(module.bias.detach().double().numpy())
         slope = weight @ slope
-        if index + 1 < len(layers):
-            on = np.array([cell.sign(first + i) > 0 for i in range(len(bias))])
+        if cell is not None and module is not case.network[-1]:
+            on = np.array([cell.sign(neuron + i) > 0 for i in range(len(size))])
             size, slope = size * on, slope * on[:, None]
-            first += len(bias)
-    return float(size[0] / max(np.linalg.norm(slope[0]), 1e-300))
+            neuron += len(size)
+    return float(size[0]), float(np.linalg.norm(slope[0]))
 
 
 def _distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
