@@ -11,6 +11,7 @@ may answer for f + c with a c of rounding size. That is called a tie and counted
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,10 +31,10 @@ from tests.oracle.exact import Cell, ExactSurface, exact_surface
 from tests.oracle.generators import Case
 
 POSITION = 1e-9
-"""How far off a vertex may be where rounding explains nothing."""
+"""How far off a vertex may be where rounding explains nothing, in extents of the surface."""
 
-AREA = 1e-6, 1e-9
-"""How far off areas and volumes may be: of the exact one, and of the box."""
+AREA = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-4, 1e-6)}
+"""How far off areas and volumes may be: of the exact one, and of the surface's extent."""
 
 ROUNDINGS = 64
 """Roundings of the largest terms that a value of f may carry."""
@@ -88,6 +89,7 @@ class Truth:
 
     def __init__(self, case: Case, shift: Fraction | int = 0):
         self.case = case
+        self.shift = abs(float(shift))
         self.exact: ExactSurface = exact_surface(case.network, *case.bounds, shift=shift)
         self.eps = float(torch.finfo(case.dtype).eps)
         ends = np.array(case.bounds, dtype=np.float64)
@@ -98,11 +100,20 @@ class Truth:
     @cached_property
     def slack(self) -> np.ndarray:
         """Of each polygon, how far rounding may move it along its normal."""
-        distances = [
-            size / max(slope, 1e-300) / self.size
-            for size, slope in (_terms_and_slope(self.case, cell) for cell in self.exact.owners)
-        ]
-        return POSITION + 4 * self.grid + ROUNDINGS * self.eps * np.array(distances)
+        moves = []
+        for cell in self.exact.owners:
+            terms, slope = _terms_and_slope(self.case, cell)
+            rounding = ROUNDINGS * self.eps * terms + 2 * self.shift
+            moves.append(rounding / max(slope, 1e-300) / self.size)
+        return POSITION * self.extent + 4 * self.grid + np.array(moves)
+
+    @cached_property
+    def extent(self) -> float:
+        """Longest side of a box around the surface; 1 if there is none."""
+        if not self.exact.polygons:
+            return 1.0
+        places = np.concatenate([self.exact.places(polygon) for polygon in self.exact.polygons])
+        return float(np.ptp(places, axis=0).max())
 
     @cached_property
     def moved(self) -> list[Truth]:
@@ -134,10 +145,19 @@ class Truth:
     def area_tolerance(self) -> float:
         """How far off the area may be."""
         lengths = [_perimeter(self.exact.places(polygon)) for polygon in self.exact.polygons]
-        relative, absolute = AREA
-        if self.case.dtype == torch.float32:
-            relative, absolute = 1e-3, 1e-5
+        relative, absolute = AREA[self.case.dtype]
+        absolute *= self.extent ** (len(self.case.lower) - 1)
         return relative * self.exact.area + absolute + float(np.dot(self.slack, lengths))
+
+    @property
+    def volume_tolerance(self) -> float:
+        """How far off the volume may be."""
+        relative, absolute = AREA[self.case.dtype]
+        return (
+            relative * self.exact.volume
+            + absolute * self.extent
+            + float(np.dot(self.slack, self.exact.areas))
+        )
 
 
 def judge(truth: Truth, extractor: str) -> Verdict:
@@ -218,7 +238,7 @@ def _measures(truth: Truth, surface: PolyhedralSurface, extractor: str) -> Verdi
     exact, tolerance = truth.exact, truth.area_tolerance
     if extractor == "cap":
         volume = float(surface.volume()) / truth.size**3
-        if abs(volume - exact.volume) > tolerance + AREA[0] * exact.volume:
+        if abs(volume - exact.volume) > truth.volume_tolerance:
             return Verdict("silent", "volume", f"{volume:.9g} for {exact.volume:.9g}")
         return Verdict("right")
     areas = _areas(truth, surface)
@@ -264,7 +284,7 @@ def _terms_and_slope(case: Case, cell: Cell | None) -> tuple[float, float]:
             on = np.array([cell.sign(neuron + i) > 0 for i in range(len(size))])
             size, slope = size * on, slope * on[:, None]
             neuron += len(size)
-    return float(size[0]), float(np.linalg.norm(slope[0]))
+    return float(size[0]), math.hypot(*slope[0])
 
 
 def _distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
