@@ -35,7 +35,7 @@ def test_help_names_the_commands(capsys):
         ("train", ["experiment=bunny", "stanford_bunny", "polygon_roundness", "steps: 20_000"]),
         ("extract", ["CHECKPOINT", ".stl", "subdivide", "(default: 32)"]),
         ("evaluate", ["GROUND_TRUTH", "(default: 100000)", "--json"]),
-        ("simplify", ["OUT.ply", "(default: 0.001)", "--triangles"]),
+        ("simplify", ["OUT", "(default: 0.001)", "--triangles"]),
     ],
 )
 def test_help_shows_choices_and_defaults(capsys, command, words):

@@ -57,7 +57,7 @@ def test_settings_are_taken(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "out.dae"], r"out\.dae: the output must be a \.ply, \.glb, \.obj, \.stl file"),
+        (["-o", "out.dae"], r"out\.dae: a mesh can be written as \.ply"),
         (["-o", "out.ply", "--seeds", "8"], "--seeds is a setting of tracing"),
         (["-o", "out.ply", "--method", "trace", "--seeds", "0"], "seeds is 0"),
         (["-o", "/dev/null/out.ply"], "/dev/null"),

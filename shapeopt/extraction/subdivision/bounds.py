@@ -86,9 +86,7 @@ def edges_near_zero_set(
     for neuron in regions.plus[whole].unbind(1):
         signs = with_plus(signs, neuron, constraints)
     lower, upper = regions.lower[whole], regions.upper[whole]
-    # Corners of regions were rounded to float32, in a box of size 1.
-    half = (upper - lower) / 2 + 2 * torch.finfo(torch.float32).eps
-    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, half)
+    near = may_hold_zero(layers, constraints, done, signs, (lower + upper) / 2, (upper - lower) / 2)
     # The last entry is for the -1 that stands for no region.
     is_near = torch.zeros(len(is_whole) + 1, dtype=torch.bool, device=near.device)
     is_near[whole[near]] = True
@@ -100,8 +98,8 @@ def may_hold_zero(
     constraints: Constraints,
     done: int,
     signs: Int32[Tensor, "r words"],
-    centre: Float32[Tensor, "r d"],
-    half: Float32[Tensor, "r d"],
+    centre: Float[Tensor, "r d"],
+    half: Float[Tensor, "r d"],
 ) -> Bool[Tensor, "r"]:
     """Whether the bounds leave room for a zero of f in the regions.
 
@@ -111,6 +109,9 @@ def may_hold_zero(
         signs: packed + signs of each region.
         centre, half: of a box around each region.
     """
+    # The corners of regions were rounded to float32, as their middles are here.
+    centre, eps = centre.float(), torch.finfo(torch.float32).eps
+    half = half.float() * (1 + 2 * eps) + 2 * eps * centre.abs().clamp(min=1)
     may_hold = torch.zeros(len(centre), dtype=torch.bool, device=centre.device)
     count = REGIONS_AT_A_TIME[centre.device.type]
     for start in range(0, len(centre), count):
@@ -164,8 +165,8 @@ def affine_map(
     centre: Float64[Tensor, "r d"],
 ) -> tuple[Float64[Tensor, "r width"], Float64[Tensor, "r d width"], float]:
     """The next layer's pre-activations at the centre, their gradients, and the largest error of
-    either, in a box of size 1."""
-    value, error, size = centre, 0.0, 1.0
+    either."""
+    value, error, size = centre, 0.0, float(centre.abs().amax()) if len(centre) else 0.0
     slope = torch.eye(centre.shape[1], dtype=centre.dtype, device=centre.device)
     slope = slope.expand(len(centre), -1, -1)
     for index, layer in enumerate(layers[: len(patterns) + 1]):
@@ -176,7 +177,7 @@ def affine_map(
         gain, terms = _gain(layer), float(bias.abs().max())
         error = gain * error + _unit_rounding(layer, torch.float64) * (gain * size + terms)
         value, slope = torch.addmm(bias, value, weight.T), slope @ weight.T
-        size = float(torch.maximum(value.abs().amax(), slope.abs().amax())) if len(value) else 1.0
+        size = float(torch.maximum(value.abs().amax(), slope.abs().amax())) if len(value) else 0.0
     return value, slope, error
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from shapeopt import EmptySurfaceError, extract_surface
+from shapeopt import extract_surface
 from shapeopt.complex.signs import Constraints, pack
 from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision import subdivide
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.bounds import Pruning, may_hold_zero
@@ -108,8 +109,10 @@ def test_a_network_without_zeros_is_reported_with_its_range():
     layers, box = prepare(octahedron(radius=-1.0), (-0.5, 0.5), None)
     layers = without_graph(layers)
     skeleton = subdivide(layers, box, surface_only=True, pruning=ALWAYS)
-    with pytest.raises(EmptySurfaceError, match="outside"):
+    with pytest.raises(NoZero) as none:
         zero_set(layers, box, skeleton, cap=False)
+    # |x1| + |x2| + |x3| + 1
+    assert (none.value.low, none.value.high) == pytest.approx((1, 2.5))
 
 
 @pytest.mark.slow
