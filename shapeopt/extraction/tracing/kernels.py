@@ -99,21 +99,21 @@ def walk_polygons(part, start, stop, net, regions, settings, room):
     maps, plane = _room_for_maps(net, total), Plane(np.empty((3, 3)), np.empty(3))
     every = Lines(np.empty((4, total)), np.arange(total), np.empty(total))
     near = Lines(np.empty((4, nearest)), np.zeros(nearest, np.int64), np.empty(nearest))
-    frame, origin = plane.frame, plane.origin
-    points, counts = regions.points, room.counts
-    constraints, corners = room.constraints, room.corners
+    frame, origin, points, shift = plane.frame, plane.origin, regions.points, settings.shift
+    counts, constraints, corners = room.counts, room.constraints, room.corners
+    output, longest_correction = len(net.biases) - 1, settings.longest_correction
     rows = max(len(points), 1)
     first, last = len(corners) * start // rows, len(corners) * stop // rows
     found = first
     for row in range(start, stop):
         _affine_maps(net, regions, row, maps)
-        _find_plane(maps.lines, len(net.biases) - 1, plane)
-        _cut_plane(maps, settings.shift, len(net.biases) - 1, plane, every.planar)
+        _find_plane(maps, output, plane)
+        _cut_plane(maps, shift, output, plane, every)
         reach = _choose_nearest(every, near)
         free = constraints[found:last], corners[found:last]
-        count = _walk(near, reach, settings.longest_correction, *free)
+        count = _walk(near, reach, longest_correction, *free)
         if count == 0:
-            count = _walk(every, np.inf, settings.longest_correction, *free)
+            count = _walk(every, np.inf, longest_correction, *free)
         if count < 0:
             return first, -1
         counts[row] = count
@@ -153,7 +153,7 @@ def _affine_maps(net, regions, row, maps):
             active[count] = i
             count += bit
             sign[previous + i] = 2.0 * bit - 1.0
-        _add_layer(net, layer, lines, active[:count], previous, first)
+        _add_layer(net, layer, lines, active, count, previous, first)
         first += net.widths[layer + 1]
     for plane in range(first, first + 6):
         axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
@@ -166,13 +166,13 @@ def _affine_maps(net, regions, row, maps):
 
 @kernel
 @no_type_check
-def _add_layer(net, layer, lines, active, previous, first):
+def _add_layer(net, layer, lines, active, count, previous, first):
     """Puts a layer's rows into ``lines`` behind those of the previous one.
 
     The active neurons are added four at a time, in loops over slices, which the compiler makes
     vector instructions of.
     """
-    width, start, count = net.widths[layer + 1], net.starts[layer], len(active)
+    width, start = net.widths[layer + 1], net.starts[layer]
     for k in range(4):
         before, out = lines[k][previous:first], lines[k][first : first + width]
         for j in range(width):
@@ -198,8 +198,9 @@ def _add_layer(net, layer, lines, active, previous, first):
 
 @kernel
 @no_type_check
-def _find_plane(lines, output, plane):
+def _find_plane(maps, output, plane):
     """Fills in the plane f = 0."""
+    lines = maps.lines
     first, second, normal, origin = plane.frame[0], plane.frame[1], plane.frame[2], plane.origin
     gradient = lines[1:, output]
     length = np.sqrt(_dot(gradient, gradient))
@@ -234,9 +235,9 @@ def _dot(a, b):
 
 @kernel
 @no_type_check
-def _cut_plane(maps, shift, output, plane, planar):
+def _cut_plane(maps, shift, output, plane, every):
     """Fills in the lines of all constraints; f itself becomes a constant."""
-    lines, sign, frame = maps.lines, maps.sign, plane.frame
+    lines, sign, frame, planar = maps.lines, maps.sign, plane.frame, every.planar
     at_base, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
     values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
     (sx, sy, sz), (tx, ty, tz), (x, y, z) = frame[0], frame[1], plane.origin
@@ -251,10 +252,9 @@ def _cut_plane(maps, shift, output, plane, planar):
 
 @kernel
 @no_type_check
-def _squared_distances(planar, squared):
+def _squared_distances(values, slopes_s, slopes_t, squared):
     """Of lines from the base, negative outside: rounding may put it there, and then the line it is
     furthest outside of is the nearest."""
-    values, slopes_s, slopes_t = planar[0], planar[1], planar[2]
     for j in range(len(squared)):
         size = slopes_s[j] * slopes_s[j] + slopes_t[j] * slopes_t[j]
         distance = values[j] * abs(values[j]) / size
@@ -269,8 +269,8 @@ def _choose_nearest(every, near):
 
     Returns the squared distance from the base within which no line is missing.
     """
-    squared, chosen = every.lengths, near.numbers
-    _squared_distances(every.planar, squared)
+    squared, chosen, chosen_lines, lines = every.lengths, near.numbers, near.planar, every.planar
+    _squared_distances(lines[0], lines[1], lines[2], squared)
     room, count, reach = len(chosen), 0, np.inf
     for j in range(len(squared)):
         if squared[j] < reach:
@@ -286,7 +286,7 @@ def _choose_nearest(every, near):
                 reach = squared[chosen[room - 1]]
     for i in range(room):
         for k in range(4):
-            near.planar[k, i] = every.planar[k, chosen[i]] if i < count else k == 0
+            chosen_lines[k, i] = lines[k, chosen[i]] if i < count else k == 0
     return reach
 
 
@@ -298,22 +298,25 @@ def _walk(lines, reach, longest_correction, constraints, corners):
     Args:
         lines: to walk along.
         reach: squared distance from the base within which no line is missing.
-        longest_correction: see ``_without_shift``.
+        longest_correction: where taking the shifts away would move a corner further, its lines
+            are parallel up to rounding, and it stays.
         constraints: room for the constraint of each edge.
         corners: room for where it starts, in coordinates of the plane.
 
     Returns its number of corners, 0 if the walk leaves the reach or does not come back, -1 if
     there is no room.
     """
-    slopes_s, slopes_t, lengths = lines.planar[1], lines.planar[2], lines.lengths
-    _squared_distances(lines.planar, lengths)
+    planar, numbers, lengths = lines.planar, lines.numbers, lines.lengths
+    values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
+    _squared_distances(values, slopes_s, slopes_t, lengths)
     start = lengths.argmin()
     size = slopes_s[start] * slopes_s[start] + slopes_t[start] * slopes_t[start]
-    foot = -lines.planar[0, start] / size
+    foot = -values[start] / size
     s, t = foot * slopes_s[start], foot * slopes_t[start]
     current, previous = start, start
     for step in range(len(lengths)):
-        line, shortest = _next_line(lines, current, previous, s, t)
+        at = current, previous, s, t
+        line, shortest = _next_line(values, slopes_s, slopes_t, lengths, at)
         # The base may lie past the corner by its own rounding: the first corner is exact for it.
         length = lengths[line] if step == 0 else shortest
         s, t = s + length * slopes_t[current], t + length * -slopes_s[current]
@@ -321,9 +324,12 @@ def _walk(lines, reach, longest_correction, constraints, corners):
             return 0
         if step == len(constraints):
             return -1
-        constraints[step] = lines.numbers[line]
-        step_s, step_t = _without_shift(lines.planar, current, line, longest_correction)
-        corners[step, 0], corners[step, 1] = s + step_s, t + step_t
+        constraints[step] = numbers[line]
+        step_s, step_t = _without_shift(slopes_s, slopes_t, shifts, current, line)
+        corners[step, 0], corners[step, 1] = s, t
+        if max(abs(step_s), abs(step_t)) < longest_correction:
+            corners[step, 0] += step_s
+            corners[step, 1] += step_t
         if line == start:
             return step + 1
         previous, current = current, line
@@ -332,13 +338,14 @@ def _walk(lines, reach, longest_correction, constraints, corners):
 
 @kernel
 @no_type_check
-def _next_line(lines, current, previous, s, t):
-    """The line that the walk from (s, t) along the current one meets first, and how far it is.
+def _next_line(values, slopes_s, slopes_t, lengths, at):
+    """The line that the walk meets first, and how far it is.
 
-    ``lines.lengths`` keeps the ways to all lines, negative behind.
+    Args:
+        lengths: room for the ways to all lines, negative behind.
+        at: the line that the walk is on, the one before, and the coordinates.
     """
-    values, slopes_s, slopes_t = lines.planar[0], lines.planar[1], lines.planar[2]
-    lengths = lines.lengths
+    current, previous, s, t = at
     along_s, along_t = slopes_t[current], -slopes_s[current]  # the inside is to the left
     for j in range(len(lengths)):
         there = values[j] + slopes_s[j] * s + slopes_t[j] * t
@@ -356,19 +363,12 @@ def _next_line(lines, current, previous, s, t):
 
 @kernel
 @no_type_check
-def _without_shift(planar, one, two, longest_correction):
-    """How far the corner of two lines moves when their shifts are taken away.
-
-    It stays where that is further than the longest correction: there the lines are parallel up to
-    rounding.
-    """
-    slopes_s, slopes_t, shifts = planar[1], planar[2], planar[3]
+def _without_shift(slopes_s, slopes_t, shifts, one, two):
+    """How far the corner of two lines moves when their shifts are taken away."""
     determinant = slopes_s[one] * slopes_t[two] - slopes_t[one] * slopes_s[two]
     step_s = (shifts[one] * slopes_t[two] - shifts[two] * slopes_t[one]) / determinant
     step_t = (shifts[two] * slopes_s[one] - shifts[one] * slopes_s[two]) / determinant
-    if max(abs(step_s), abs(step_t)) < longest_correction:
-        return step_s, step_t
-    return 0.0, 0.0
+    return step_s, step_t
 
 
 @kernel
@@ -376,28 +376,34 @@ def _without_shift(planar, one, two, longest_correction):
 def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
     """Newton's step from each vertex, whether the other signs hold where it leads, and the
     gradients of the zeros."""
-    total = len(margins.size)
-    maps, values = _room_for_maps(net, total), np.empty(total)
+    size, fraction, points = margins.size, margins.fraction, regions.points
+    positions, holds, rows = room.positions, room.holds, room.rows
+    maps, values = _room_for_maps(net, len(size)), np.empty(len(size))
+    lines, sign, output = maps.lines, maps.sign, len(net.biases) - 1
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
         _affine_maps(net, regions, vertex, maps)
-        folds, row = zeros[vertex], room.rows[vertex]
+        row = rows[vertex]
         for i in range(3):
             for k in range(3):
-                row[i, k] = maps.lines[1 + k, folds[i]]
-        sharpness = _newton_step(maps.lines[0], folds, row, inverse, step)
+                row[i, k] = lines[1 + k, zeros[vertex, i]]
+        sharpness = _newton_step(lines, zeros, vertex, row, inverse, step)
         for k in range(3):
-            room.positions[vertex, k] = regions.points[vertex, k] + step[k]
-        room.holds[vertex] = False
-        if sharpness < 1 / EPS:
-            least = margins.fraction * (1 + np.sqrt(sharpness))
-            room.holds[vertex] = _signs_hold(maps, folds, step, margins.size, least, values)
+            positions[vertex, k] = points[vertex, k] + step[k]
+        if not sharpness < 1 / EPS:
+            holds[vertex] = False
+            continue
+        _step_away(lines, sign, step, values)
+        values[output] = np.inf
+        for i in range(3):
+            values[zeros[vertex, i]] = np.inf
+        holds[vertex] = _all_exceed(values, size, fraction * (1 + np.sqrt(sharpness)))
 
 
 @kernel
 @no_type_check
-def _newton_step(at_point, folds, row, inverse, step):
-    """Fills in the step to where the three folds meet, given their gradients.
+def _newton_step(lines, zeros, vertex, row, inverse, step):
+    """Fills in the step to where the zeros of a vertex meet, given their gradients.
 
     Returns 1 / sine^2 of the smallest angle between a fold and the others' meet; infinity if they
     do not meet in a point.
@@ -411,7 +417,7 @@ def _newton_step(at_point, folds, row, inverse, step):
     for i in range(3):
         square = _dot(inverse[i], inverse[i]) * _dot(row[i], row[i])
         sharpness = max(square / (determinant * determinant), sharpness)
-        value = at_point[folds[i]] / determinant
+        value = lines[0, zeros[vertex, i]] / determinant
         for k in range(3):
             step[k] -= inverse[i, k] * value
     return sharpness if determinant != 0 else np.inf
@@ -419,19 +425,20 @@ def _newton_step(at_point, folds, row, inverse, step):
 
 @kernel
 @no_type_check
-def _signs_hold(maps, folds, step, size, least, values):
-    """Whether all constraints but f and the folds keep their signs a step away, by at least
-    the given fraction of their size."""
+def _step_away(lines, sign, step, values):
+    """Fills in the constraints' values a step away, positive where their signs hold."""
     x, y, z = step
-    lines, sign = maps.lines, maps.sign
     at_point, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
-    for j in range(len(size)):
+    for j in range(len(values)):
         moved = at_point[j] + (along_x[j] * x + along_y[j] * y + along_z[j] * z)
         values[j] = sign[j] * moved
-    values[len(size) - 7] = np.inf  # f, before the 6 box planes
-    for i in range(3):
-        values[folds[i]] = np.inf
+
+
+@kernel
+@no_type_check
+def _all_exceed(values, size, fraction):
+    """Whether every value is more than the fraction of its typical size."""
     failed = 0
     for j in range(len(size)):
-        failed += not values[j] > least * size[j]
+        failed += not values[j] > fraction * size[j]
     return failed == 0
