@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kind: -(-total // len(kinds))
         for kinds, total in ((GENERIC, options.generic), (DEGENERATE, options.degenerate))
         for kind in kinds
-        if not options.kinds or kind in options.kinds
+        if total and (not options.kinds or kind in options.kinds)
     }
     started = time.time()
     rows = list(run(seeds, options.first_seed, options.processes))

@@ -166,6 +166,11 @@ def one_polygon_reversed(surface):
     return corners
 
 
+def without_last_polygon(surface):
+    last = surface.edge_faces == surface.num_faces - 1
+    return surface.edge_faces.masked_fill(last, -1)
+
+
 def one_vertex_moved(surface):
     vertices = surface.vertices.clone()
     vertices[0] += 1e-7
@@ -179,12 +184,15 @@ def one_vertex_moved(surface):
         ("position", broken(vertices=one_vertex_moved)),
         ("not finite", broken(vertices=lambda surface: surface.vertices / 0)),
         ("normal", broken(face_normals=lambda surface: surface.face_normals * 0.5)),
+        ("edge faces", broken(edge_faces=lambda surface: surface.edge_faces.clamp(max=-1))),
+        ("edges", broken(edges=lambda surface: surface.edges[[1, *range(1, surface.num_edges)]])),
         (
             "open",
             broken(
                 face_offsets=lambda surface: surface.face_offsets[:-1],
                 face_vertices=lambda surface: surface.face_vertices[: surface.face_offsets[-2]],
                 face_normals=lambda surface: surface.face_normals[:-1],
+                edge_faces=without_last_polygon,
             ),
         ),
         ("area", broken(vertices=lambda surface: surface.vertices * 1.001)),

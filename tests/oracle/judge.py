@@ -1,9 +1,10 @@
 """Holds what an extractor returns against the exact surface of the same network.
 
-What is checked of a surface that is returned: numbers are finite, normals have length 1, no edge
-has more than two polygons, an edge with one lies in a face of the box, two polygons run through
-their edge in opposite directions, vertices lie on the exact surface, the area is the exact one, and
-so is the volume with cap=True. Lengths are in units of the box's longest side.
+What is checked of a surface that is returned: numbers are finite, normals have length 1, its edges
+are those of its polygons, no edge has more than two polygons, an edge with one lies in a face of
+the box, two polygons run through their edge in opposite directions, vertices lie on the exact
+surface, the area is the exact one, and so is the volume with cap=True. Lengths are in units of the
+box's longest side.
 
 Where a plateau of f, a fold of f or a face of the box lies at f = 0 up to rounding, an extractor
 may answer for f + c with a c of rounding size. That is called a tie and counted by itself.
@@ -221,9 +222,16 @@ def _combinatorics(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
     else:
         there = np.stack([corners, corners[following]], axis=1)
         ends, counts = np.unique(np.sort(there, axis=1), axis=0, return_counts=True)
-        if len(np.unique(there, axis=0)) < len(there) and counts.max() <= 2:
-            twice = len(there) - len(np.unique(there, axis=0))
+        twice = len(there) - len(np.unique(there, axis=0))
+        if twice and counts.max() <= 2:
             return Verdict("silent", "winding", f"{twice} of {len(ends)} edges")
+        if (there[:, 0] == there[:, 1]).any():
+            return Verdict("silent", "repeated corner")
+        listed = np.unique(np.sort(surface.edges.numpy(), axis=1), axis=0, return_index=True)
+        if not np.array_equal(listed[0], ends) or len(ends) != surface.num_edges:
+            return Verdict("silent", "edges", "are not those of the polygons")
+        if not np.array_equal((surface.edge_faces.numpy() >= 0).sum(axis=1)[listed[1]], counts):
+            return Verdict("silent", "edge faces", "are not the polygons at the edges")
     if len(counts) and counts.max() > 2:
         return Verdict("silent", "edge of three", f"{int((counts > 2).sum())} of {len(ends)}")
     open_ends = ends[counts == 1]
@@ -237,6 +245,8 @@ def _measures(truth: Truth, surface: PolyhedralSurface, extractor: str) -> Verdi
     """Area and positions; with caps the volume."""
     exact, tolerance = truth.exact, truth.area_tolerance
     if extractor == "cap":
+        if not surface.is_closed:
+            return Verdict("silent", "open", "with caps")
         volume = float(surface.volume()) / truth.size**3
         if abs(volume - exact.volume) > truth.volume_tolerance:
             return Verdict("silent", "volume", f"{volume:.9g} for {exact.volume:.9g}")
