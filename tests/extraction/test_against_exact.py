@@ -1,6 +1,6 @@
 """Extractors against exact arithmetic, the judge itself against hand-computed shapes.
 
-``pytest -m campaign`` tries 20,000 generic and 5,000 degenerate networks, in one or two hours;
+``pytest -m campaign`` tries 20,000 generic and 5,000 degenerate networks, in about an hour;
 ``experiments/trust`` does the same with a table, on several cores.
 """
 
