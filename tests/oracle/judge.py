@@ -23,11 +23,15 @@ import torch
 
 import shapeopt
 from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralSurface
+from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.extractor import Backend
 from shapeopt.extraction.finish import finish
+from shapeopt.extraction.no_zero import NoZero, empty_surface
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.bounds import Pruning
 from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.networks.affine import without_graph
 from tests.oracle.exact import Cell, ExactSurface, exact_surface
 from tests.oracle.generators import Case
 
@@ -41,17 +45,18 @@ ROUNDINGS = 64
 """Roundings of the largest terms that a value of f may carry."""
 
 
-def _pruned(case: Case, backend: str) -> PolyhedralSurface:
+def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     """Subdivision that leaves out regions from the first layer on, whatever that costs."""
     layers, box = prepare(case.network, case.bounds, None)
-    skeleton = subdivide(
-        layers,
-        box,
-        surface_only=True,
-        backend=backend,
-        pruning=Pruning(0, 1),  # type: ignore[arg-type]
-    )
-    return finish(layers, box, zero_set(layers, box, skeleton, False))
+    unit = condition(layers, box)
+    constant = without_graph(unit.layers)
+    always = Pruning(min_vertices=0, min_layers=1)
+    skeleton = subdivide(constant, unit.box, surface_only=True, backend=backend, pruning=always)
+    try:
+        found = zero_set(constant, unit.box, skeleton, cap=False)
+    except NoZero as none:
+        raise empty_surface(none, box, float(unit.output_size)) from None
+    return unit.undo(finish(unit.layers, unit.box, found))
 
 
 def _surface(case: Case, extractor: shapeopt.Extractor) -> PolyhedralSurface:
