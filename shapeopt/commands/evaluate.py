@@ -15,6 +15,7 @@ from shapeopt.data.reading import read_cloud, read_mesh
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import DISTANCES, evaluate
+from shapeopt.output.terminal import show
 from shapeopt.shipped import find_file
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -87,17 +88,17 @@ def run(
     with told(f"measuring with {samples:,} samples of each ..."):
         result = evaluate(moved, true.reference, samples, seed, THRESHOLD)
     if as_json:
-        print(json.dumps(result | {"unit": true.side, "triangles": len(mesh.faces)}))
+        show(json.dumps(result | {"unit": true.side, "triangles": len(mesh.faces)}))
         return
-    print(f"surface       {surface}: {mesh.kind}")
-    print(f"ground truth  {truth}: {true.kind}")
-    print(
+    show(f"surface       {surface}: {mesh.kind}")
+    show(f"ground truth  {truth}: {true.kind}")
+    show(
         f"Measured in the ground truth's coordinates, centred, its longest side ({true.side:.6g}) "
         f"scaled to 1;\n{samples:,} samples of each, seed {seed}.\n"
     )
     for name, value in result.items():
         number = f"{value:.4e}" if name in DISTANCES else f"{value:.4f}"
-        print(f"{name:<20} {number:>10}  {EXPLANATIONS[name]}")
+        show(f"{name:<20} {number:>10}  {EXPLANATIONS[name]}")
 
 
 def read_truth(path: Path) -> Truth:

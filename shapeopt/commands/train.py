@@ -39,7 +39,8 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         InputError: for what the user can mend; also Hydra's and OmegaConf's own errors.
-        KeyboardInterrupt: if Ctrl-C ended the training; its outputs are written.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM ended the training, with the signal's number; its
+            outputs are written.
     """
     if "-h" in arguments or "--help" in arguments:
         print(_help(shipped_folder() / "conf"))
@@ -77,8 +78,7 @@ def _job(config: "DictConfig") -> None:
         config = resumed_config(
             resume, config, list(hydra_config.overrides.task), list(hydra_config.runtime.choices)
         )
-    if not train(config, Path(hydra_config.runtime.output_dir), resume):
-        raise KeyboardInterrupt
+    train(config, Path(hydra_config.runtime.output_dir), resume)
 
 
 def _help(conf: Path) -> str:

@@ -17,6 +17,7 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.collapse import without_extent
+from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.extraction.orientation import oriented
 from shapeopt.mesh.polygons import is_wound_consistently
 from shapeopt.mesh.safe_norm import unit
@@ -38,11 +39,15 @@ def finish(
         rows_at: gives the gradients of the constraints that are 0 at each vertex, if known.
 
     Raises:
+        NoZero: if nothing has an extent beyond rounding.
         ExtractionError: if the cells do not make a surface: if it ends inside the box, or if two
             polygons run through their common edge in the same direction.
     """
     constant = without_graph(layers)
-    found = without_extent(found, lambda vertices: _sharpness(constant, found, vertices))
+    everything = found
+    found = without_extent(everything, lambda some: _sharpness(constant, everything, some))
+    if found.num_edges == 0:
+        raise no_zero_among(constant, box, everything.vertices)
     signs = found.signs
     vertices = found.vertices
     if carries_gradient(layers):

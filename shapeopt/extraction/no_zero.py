@@ -1,7 +1,14 @@
 """What an extractor says when it finds nothing, and the error that becomes of it."""
 
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from shapeopt.complex.box import Box
 from shapeopt.errors import EmptySurfaceError
+from shapeopt.networks.affine import AffineLayer
 
 
 class NoZero(Exception):
@@ -17,6 +24,20 @@ class NoZero(Exception):
         self.low = low
         self.high = high
         self.searched = searched
+
+
+@torch.no_grad()
+def no_zero_among(
+    layers: Sequence[AffineLayer], box: Box, points: Float[Tensor, "n d"]
+) -> NoZero:
+    """With the range of f at the points and the corners of the box."""
+    ends = torch.stack([box.lower, box.upper])
+    corners = torch.cartesian_prod(*ends.unbind(1)).view(-1, box.dimension)
+    values = torch.cat([points, corners])
+    for layer in layers[:-1]:
+        values = torch.addmm(layer.bias, values, layer.weight.T).relu()
+    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)
+    return NoZero(float(values.min()), float(values.max()))
 
 
 def empty_surface(none: NoZero, box: Box, output_size: float) -> EmptySurfaceError:

@@ -4,14 +4,16 @@ The file is always written. W&B may be missing, offline, switched off or fail ha
 training is told once and goes on with the file alone.
 """
 
+import contextlib
 import json
+import logging
 import math
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO, get_args
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
@@ -19,8 +21,9 @@ from shapeopt.output.files import write_whole
 from shapeopt.output.glb import write_glb
 from shapeopt.output.wandb_run import WandbRun
 
+logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
-MODES = ("online", "offline", "disabled")
+Mode = Literal["online", "offline", "disabled"]
 
 
 class RunLog:
@@ -46,13 +49,15 @@ class RunLog:
         self,
         output_dir: str | os.PathLike[str],
         project: str = "shapeopt",
-        mode: str = "offline",
+        mode: Mode = "offline",
         mesh_every: int = 0,
         config: Mapping[str, Any] | None = None,
         start_step: int = 0,
     ) -> None:
-        if mode not in MODES:
-            raise InputError(f"logging mode must be one of {', '.join(MODES)}, not {mode!r}.")
+        if mode not in get_args(Mode):
+            raise InputError(
+                f"logging mode must be one of {', '.join(get_args(Mode))}, not {mode!r}."
+            )
         if mesh_every < 0 or start_step < 0:
             raise InputError("mesh_every and start_step must not be negative.")
         self.output_dir = Path(output_dir)
@@ -60,7 +65,8 @@ class RunLog:
         self._last_step = start_step - 1
         self._waiting: dict[str, Any] = {}  # meshes of _waiting_step, not yet sent
         self._waiting_step = start_step
-        self._file = open_metrics(self.output_dir / METRICS_FILE, start_step)
+        self._path = self.output_dir / METRICS_FILE
+        self._file = open_metrics(self._path, start_step)
         self._wandb = None
         if mode != "disabled":
             self._wandb = WandbRun(self.output_dir, project, mode, config)
@@ -94,12 +100,12 @@ class RunLog:
 
         Raises:
             InputError: the step is not larger than the last one.
+            OSError: the file cannot be written, as on a full disk; names it.
         """
         self._check_step(step)
         row: dict[str, Any] = {"step": step}
         row |= {name: v if math.isfinite(v) else None for name, v in scalars.items()}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        self._write(json.dumps(row) + "\n")
         if self._waiting_step < step:
             self._send_waiting()
         self._last_step = step
@@ -150,6 +156,20 @@ class RunLog:
         self._send_waiting()
         if self._wandb is not None:
             self._wandb.finish(failed)
+
+    def _write(self, line: str) -> None:
+        if not self._path.exists():  # somebody removed it, or all of the folder
+            logger.warning("%s was removed: its rows are lost, and a new one is begun.", self._path)
+            self._file.close()
+            self._file = open_metrics(self._path, 0)
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            # What could not be written is still in the buffer, and closing would try it again.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _check_step(self, step: int) -> None:
         if step <= self._last_step:

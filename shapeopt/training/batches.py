@@ -29,7 +29,7 @@ class BatchSource:
         device: of the batches.
 
     Raises:
-        InputError: for sizes below 1.
+        InputError: for sizes below 1, and for a spread or a fraction out of its range.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class BatchSource:
             raise InputError(
                 f"pool_size {pool_size} and batch_size {batch_size} must be at least 1"
             )
+        if len(near_std) != 2:
+            raise InputError(f"near_std is {list(near_std)}; it must be two lengths")
         points, distances = sample_training_points(
             cloud, pool_size, seed, (near_std[0], near_std[1]), uniform_fraction
         )

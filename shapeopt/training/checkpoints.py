@@ -1,6 +1,7 @@
 """Checkpoints: everything a training needs to go on bit for bit."""
 
-import os
+import io
+import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,40 +14,58 @@ from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.training.config import build, build_extraction, exporting_extractor
+from shapeopt.output.files import write_whole
 from shapeopt.training.saved_config import load_saved_config
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The state of a training between two steps.
+class State:
+    """What a step changes.
 
     Attributes:
         step: steps done.
         network: state dict of the network.
-        fitted: state dict of the network at the end of the fit phase; None before that.
         optimizer: state dict of the optimiser.
-        config: the resolved configuration, as plain containers.
-        normalisation: of the data.
-        seconds: training time so far, by phase.
     """
 
     step: int
     network: dict[str, Tensor]
-    fitted: dict[str, Tensor] | None
     optimizer: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint(State):
+    """A training between two steps.
+
+    Attributes:
+        fitted: state dict of the network at the end of the fit phase; None before that.
+        config: the resolved configuration, as plain containers.
+        normalisation: of the data.
+        seconds: training time so far, by phase.
+        good: the last state that had a surface, in the shape phase; to go back to.
+        setbacks: how often the shape phase went back to such a state.
+    """
+
+    fitted: dict[str, Tensor] | None
     config: dict[str, Any]
     normalisation: Normalisation
     seconds: dict[str, float]
+    good: State | None = None
+    setbacks: int = 0
 
     def save(self, path: Path) -> None:
-        """Writes the file whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".partial")
+        """Writes the file whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written; names it.
+        """
         state = {field.name: getattr(self, field.name) for field in fields(self)}
         state |= {"center": self.normalisation.center, "scale": self.normalisation.scale}
         del state["normalisation"]
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        state["good"] = None if self.good is None else dict(vars(self.good))
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> "Checkpoint":
@@ -55,16 +74,44 @@ class Checkpoint:
         Raises:
             InputError: if the file is missing, damaged or no checkpoint of shapeopt, or if its
                 configuration names something that a checkpoint may not name.
+            OSError: if the file cannot be read.
         """
         if not Path(path).is_file():
             raise InputError(f"there is no checkpoint {path}")
+        data = Path(path).read_bytes()
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            _check_sums(data)
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             normalisation = Normalisation(state.pop("center"), state.pop("scale"))
-            checkpoint = cls(**state, normalisation=normalisation)
+            good = state.pop("good", None)
+            checkpoint = cls(
+                **state, normalisation=normalisation, good=None if good is None else State(**good)
+            )
+            checkpoint._check_types()
         except Exception as error:  # a damaged zip or pickle can fail in any way
             raise InputError(f"{path} is damaged or no checkpoint of shapeopt") from error
-        return replace(checkpoint, config=load_saved_config(checkpoint.config))
+        try:
+            return replace(checkpoint, config=load_saved_config(checkpoint.config))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def _check_types(self) -> None:
+        """Raises TypeError or ValueError for what is no state of a training."""
+        for state in (self, self.good):
+            if state is not None:
+                _check_type(state.step, int)
+                _check_tensors(state.network)
+                _check_type(state.optimizer, dict)
+                if state.step < 0:
+                    raise ValueError("a negative step")
+        if self.fitted is not None:
+            _check_tensors(self.fitted)
+        _check_type(self.setbacks, int)
+        _check_type(self.seconds, dict)
+        for value in self.seconds.values():
+            _check_type(value, (int, float))
+        _check_type(self.normalisation.center, Tensor)
+        _check_type(self.normalisation.scale, (int, float))
 
     def rebuilt_network(self) -> nn.Module:
         """The network with its weights, on the CPU.
@@ -84,6 +131,33 @@ class Checkpoint:
         except (HydraException, OmegaConfBaseException, RuntimeError) as error:
             raise InputError(f"its network cannot be built again: {error}") from error
         return network
+
+
+def _check_sums(data: bytes) -> None:
+    """Raises an exception for a file that is not as it was written; torch does not look.
+
+    Its parts lie in it as they are: one that claims to be packed could unpack to any size.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("a part is packed")
+        if sum(part.file_size for part in parts) > len(data):
+            raise ValueError("the parts are larger than the whole")
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"{part} has another sum")
+
+
+def _check_type(value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__}, not a {kind}")
+
+
+def _check_tensors(state: Any) -> None:
+    _check_type(state, dict)
+    for name, value in state.items():
+        _check_type(name, str)
+        _check_type(value, Tensor)
 
 
 @torch.no_grad()

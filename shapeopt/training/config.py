@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
@@ -51,7 +52,8 @@ def build_extraction(
         dtype: to take in place of the configured one; a key of ``DTYPES``.
 
     Raises:
-        InputError: for a dtype that is not in ``DTYPES``, and without an extractor or surface.
+        InputError: for a dtype that is not in ``DTYPES``, bounds that are no box in space, and
+            without an extractor or surface.
     """
     for part in ("surface", "extractor"):
         if config.get(part) is None:
@@ -59,9 +61,11 @@ def build_extraction(
     name = dtype or config.surface.dtype
     if name not in DTYPES:
         raise InputError(f"surface.dtype is {name}; it can be {' or '.join(DTYPES)}")
+    bounds: Any = OmegaConf.to_container(OmegaConf.create({"bounds": config.surface.bounds}))
+    Box.from_bounds(bounds["bounds"], 3, DTYPES[name], torch.device("cpu"))
     return partial(
         extract_surface,
-        bounds=tuple(config.surface.bounds),
+        bounds=bounds["bounds"],
         extractor=extractor or build(config.extractor),
         dtype=DTYPES[name],
     )

@@ -1,13 +1,10 @@
 """The training loop: fit the cloud, then shape the exact surface."""
 
-import math
+import copy
 import re
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,48 +15,23 @@ from tqdm import tqdm
 
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import PointCloud
-from shapeopt.errors import InputError
+from shapeopt.errors import ExtractionError, InputError
 from shapeopt.extraction.extract import extract_surface
-from shapeopt.losses import FaceCount, FitLoss, GeometryLoss, SurfaceFitLoss
+from shapeopt.losses import FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.output.run_log import RunLog
 from shapeopt.training.batches import BatchSource
-from shapeopt.training.checkpoints import Checkpoint
-from shapeopt.training.schedules import Cosine
+from shapeopt.training.checkpoints import Checkpoint, State
+from shapeopt.training.divergence import bad_gradients, bad_values, diverged, lost_surface
+from shapeopt.training.interruption import stop_later
+from shapeopt.training.phases import FIT, SHAPE, Phase
+from shapeopt.training.surface_scalars import surface_scalars
 
 Loss = FitLoss | GeometryLoss | SurfaceFitLoss
 Extractor = Callable[[nn.Module], PolyhedralSurface]
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Steps with one learning-rate schedule.
-
-    Attributes:
-        steps: optimiser steps.
-        learning_rate: largest learning rate of the phase.
-        schedule: factor of the learning rate at a progress from 0 to 1.
-        log_every: steps between two rows of the log.
-
-    Raises:
-        InputError: for a number out of its range.
-    """
-
-    steps: int
-    learning_rate: float = 1e-3
-    schedule: Callable[[float], float] = field(default_factory=Cosine)
-    log_every: int = 1
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise InputError(f"a phase has {self.steps} steps; it must have 0 or more")
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must be positive")
-        if self.log_every < 1:
-            raise InputError(f"log_every is {self.log_every}; it must be at least 1")
-
-
-FIT = Phase(20_000, 1e-2, log_every=100)
-SHAPE = Phase(500, 1e-3)
+class SurfaceLostError(Exception):
+    """The network of a shape phase has no surface, or one that a loss cannot measure."""
 
 
 class Training:
@@ -80,6 +52,8 @@ class Training:
         fit, shape: the two phases.
         gradient_clip: largest norm of the gradient of all weights.
         checkpoint_every: steps between two checkpoints.
+        setbacks: how often the shape phase may go back a step, with half the learning rate from
+            there on, because the surface vanished or a loss on it could not be measured.
         config: resolved configuration, kept in the checkpoints: the commands build the network
             and its extractor from it again.
 
@@ -99,6 +73,7 @@ class Training:
         shape: Phase = SHAPE,
         gradient_clip: float = 1.0,
         checkpoint_every: int = 1000,
+        setbacks: int = 5,
         config: dict[str, Any] | None = None,
     ):
         self.network, self.cloud = network, cloud
@@ -110,44 +85,60 @@ class Training:
         }
         if not self.fit_losses:
             raise InputError("there is no fit loss; add one, for example with loss=[distance]")
-        if gradient_clip <= 0 or checkpoint_every < 1:
-            raise InputError("gradient_clip must be positive and checkpoint_every at least 1")
+        if not gradient_clip > 0 or checkpoint_every < 1 or setbacks < 0:
+            raise InputError(
+                f"gradient_clip ({gradient_clip}) must be positive, checkpoint_every "
+                f"({checkpoint_every}) at least 1 and setbacks ({setbacks}) at least 0"
+            )
         device = next(network.parameters()).device
         self.batches = batches or BatchSource(cloud, device=device)
         self.extract: Extractor = extract or partial(extract_surface, dtype=torch.float64)
         self.fit, self.shape = fit, shape
         self.gradient_clip = gradient_clip
         self.checkpoint_every = checkpoint_every
+        self.most_setbacks = setbacks
         self.config = config or {}
         self.step = 0
+        self.setbacks = 0
+        self.good: State | None = None
+        self.stopped_by: signal.Signals | None = None
+        self._is_whole = True
+        self._last_logged = -1
         self.fitted: dict[str, Tensor] | None = None
         self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0}
         self.optimizer = torch.optim.Adam(network.parameters())
 
     def run(self, log: RunLog | None = None, checkpoints: Path | None = None) -> bool:
-        """Trains to the end, or to the first Ctrl-C; returns whether the end was reached.
+        """Trains to the end, or to the first Ctrl-C or SIGTERM; returns whether to the end.
 
-        Into the folder ``checkpoints``, if there is one, goes ``last.pt``, every
-        ``checkpoint_every`` steps and at the end, whatever ends the training; and ``fit.pt`` at
-        the end of the fit phase, to try other shape phases from.
+        Which signal it was is in ``stopped_by``. Into the folder ``checkpoints``, if there is one,
+        goes ``last.pt``, every ``checkpoint_every`` steps and at the end, whatever ends the
+        training; and ``fit.pt`` at the end of the fit phase, to try other shape phases from.
 
         Raises:
-            InputError: if a gradient is not finite; the checkpoint holds the step before.
-            EmptySurfaceError: if the surface vanishes in the shape phase.
+            InputError: if a loss or gradient is not finite, or the surface was lost too often in
+                the shape phase; the checkpoint holds the last good state.
+            EmptySurfaceError: if the fitted network has no surface.
+            OSError: if a checkpoint cannot be written.
         """
         total_steps = self.fit.steps + self.shape.steps
-        with _interruptible() as interrupted, _progress_bar(self.step, total_steps) as bar:
+        with stop_later() as stopped_by, _progress_bar(self.step, total_steps) as bar:
             try:
-                while self.step < total_steps and not interrupted():
-                    scalars, surface = self._take_step()
+                while self.step < total_steps and stopped_by() is None:
+                    try:
+                        scalars, surface = self._take_step()
+                    except SurfaceLostError as lost:
+                        self._go_back(lost)
+                        continue
                     self._report(scalars, surface, log, bar)
                     if checkpoints and self.step == self.fit.steps:
                         self.save(checkpoints / "fit.pt")
                     elif checkpoints and self.step % self.checkpoint_every == 0:
                         self.save(checkpoints / "last.pt")
             finally:
-                if checkpoints:
+                if checkpoints and self._is_sound():
                     self.save(checkpoints / "last.pt")
+                self.stopped_by = stopped_by()
         return self.step == total_steps
 
     def _take_step(self) -> tuple[dict[str, Tensor | float], PolyhedralSurface | None]:
@@ -159,22 +150,15 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-        batch = self.batches.batch(self.network, self.step)
-        terms = {name: loss(batch) for name, loss in self.fit_losses.items()}
-        surface = None
-        if phase is self.shape:
-            surface = self._extract()
-            terms |= {name: loss(surface) for name, loss in self.geometry_losses.items()}
-            for name, surface_fit in self.surface_fit_losses.items():
-                terms[name] = surface_fit(surface, batch, self.cloud)
-        weighted = [self.losses[name].weight * term.double() for name, term in terms.items()]
+        terms, surface = self._measure(phase)
+        weighted = [w * terms[name].double() for name, w in self._weights(terms).items()]
         total = torch.stack(weighted).sum()
-
         self.optimizer.zero_grad()
         total.backward()
-        self._clip_gradient()
-        self.optimizer.step()
-        self.step += 1
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        if not torch.isfinite(total.detach() + norm):
+            raise InputError(self._divergence(terms, phase, learning_rate))
+        self._update()
 
         seconds = time.perf_counter() - started
         self.seconds["fit" if surface is None else "shape"] += seconds
@@ -186,15 +170,34 @@ class Training:
 
     def _phase(self) -> tuple[Phase, float]:
         """The phase of the coming step and its learning rate."""
-        phase, step = self.fit, self.step
-        if step >= self.fit.steps:
-            phase, step = self.shape, step - self.fit.steps
-        return phase, phase.learning_rate * phase.schedule(step / phase.steps)
+        if self.step < self.fit.steps:
+            phase, step, factor = self.fit, self.step, 1.0
+        else:
+            phase, step, factor = self.shape, self.step - self.fit.steps, 0.5**self.setbacks
+        return phase, factor * phase.learning_rate * phase.schedule(step / phase.steps)
 
     def _begin_shape_phase(self) -> None:
-        self.fitted = _copy(self.network.state_dict())
         # Adam's moments are those of the fit's last, tiny steps: with new losses they overshoot.
         self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.fitted = _copy(self.network.state_dict())
+
+    def _measure(self, phase: Phase) -> tuple[dict[str, Tensor], PolyhedralSurface | None]:
+        """The unweighted losses of the coming step, and the surface in the shape phase."""
+        batch = self.batches.batch(self.network, self.step)
+        terms = {name: loss(batch) for name, loss in self.fit_losses.items()}
+        if phase is self.fit:
+            return terms, None
+        try:
+            surface = self._extract()
+            terms |= {name: loss(surface) for name, loss in self.geometry_losses.items()}
+            for name, surface_fit in self.surface_fit_losses.items():
+                terms[name] = surface_fit(surface, batch, self.cloud)
+        except (InputError, ExtractionError) as error:
+            if self.good is None:  # of the fit, before any step: a smaller one would not help
+                raise
+            raise SurfaceLostError(str(error)) from error
+        self.good = self._state()
+        return terms, surface
 
     def _extract(self) -> PolyhedralSurface:
         started = time.perf_counter()
@@ -202,16 +205,42 @@ class Training:
         self.seconds["extraction"] += time.perf_counter() - started
         return surface
 
-    def _clip_gradient(self) -> None:
-        try:
-            nn.utils.clip_grad_norm_(
-                self.network.parameters(), self.gradient_clip, error_if_nonfinite=True
-            )
-        except RuntimeError as error:
-            raise InputError(
-                f"the gradient is not finite in step {self.step}: the training has diverged. Try "
-                "a smaller learning_rate, or smaller weights of the losses"
-            ) from error
+    def _weights(self, names: Iterable[str]) -> dict[str, float]:
+        return {name: self.losses[name].weight for name in names}
+
+    def _update(self) -> None:
+        """Changes the weights. What stops it half way leaves a state that must not be saved."""
+        self._is_whole = False
+        self.optimizer.step()
+        self.step += 1
+        self._is_whole = True
+
+    def _is_sound(self) -> bool:
+        """Whether the current state is worth keeping."""
+        weights = self.network.parameters()
+        return self._is_whole and all(bool(torch.isfinite(weight).all()) for weight in weights)
+
+    def _go_back(self, lost: SurfaceLostError) -> None:
+        """To the last state with a surface, with half the learning rate from there on.
+
+        Raises:
+            InputError: if that was done ``setbacks`` times before; the state is the last good one.
+        """
+        assert self.good is not None  # else no surface was lost
+        step = self.step
+        self._set_state(self.good)
+        if self.setbacks == self.most_setbacks:
+            on_surface = self._weights(self.geometry_losses | self.surface_fit_losses)
+            raise InputError(lost_surface(step, self.setbacks, str(lost), on_surface)) from lost
+        self.setbacks += 1
+
+    def _divergence(self, terms: Mapping[str, Tensor], phase: Phase, learning_rate: float) -> str:
+        weights = self._weights(terms)
+        found = bad_values(terms, weights)
+        if not found:  # the graph was used up: all is computed again
+            terms, _ = self._measure(phase)
+            found = bad_gradients(terms, weights, list(self.network.parameters()))
+        return diverged(self.step, found, weights, learning_rate)
 
     def _report(
         self,
@@ -223,7 +252,10 @@ class Training:
         """Shows and logs the step that was just taken, as often as its phase wants."""
         step = self.step - 1
         phase = self.fit if surface is None else self.shape
-        bar.update()
+        bar.update(self.step - bar.n)
+        # A step that is taken again, after a setback, has its row.
+        if step <= self._last_logged:
+            return
         if step % phase.log_every and self.step not in (self.fit.steps, bar.total):
             return
         row = {name: float(value) for name, value in scalars.items()}
@@ -236,6 +268,7 @@ class Training:
                 log.log_mesh(step, self.cloud.normalisation.undo_mesh(surface))
         if log is not None:
             log.log(step, row)
+        self._last_logged = step
         bar.set_description("fit  " if surface is None else "shape", refresh=False)
         bar.set_postfix(shown, refresh=False)
 
@@ -244,44 +277,40 @@ class Training:
         Checkpoint(
             self.step,
             _copy(self.network.state_dict()),
-            self.fitted,
             self.optimizer.state_dict(),
+            self.fitted,
             self.config,
             self.cloud.normalisation,
             self.seconds,
+            self.good,
+            setbacks=self.setbacks,
         ).save(path)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint of a training with the same settings.
 
         Raises:
-            InputError: if the checkpoint's network has another shape.
+            InputError: if the checkpoint's network or optimiser has another shape.
         """
-        try:
-            self.network.load_state_dict(checkpoint.network)
-        except RuntimeError as error:
-            raise InputError(f"the checkpoint is of another network: {error}") from error
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.step = checkpoint.step
+        self._set_state(checkpoint)
         self.fitted = checkpoint.fitted
         self.seconds = dict(checkpoint.seconds)
+        self.good = checkpoint.good
+        self.setbacks = checkpoint.setbacks
 
+    def _state(self) -> State:
+        """A copy of the current state."""
+        network = _copy(self.network.state_dict())
+        return State(self.step, network, copy.deepcopy(self.optimizer.state_dict()))
 
-def surface_scalars(surface: PolyhedralSurface) -> dict[str, float]:
-    """The numbers of a surface worth a curve; lengths in units of its vertices."""
-    angles, interior = surface.dihedral_angles()
-    lengths = surface.edge_lengths()
-    return {
-        "surface/polygons": surface.num_faces,
-        "surface/expected_polygons": float(FaceCount(1.0)(surface)),
-        "surface/vertices": surface.num_vertices,
-        "surface/edge_length_total": float(lengths.sum()),
-        "surface/edge_length_mean": float(lengths.mean()),
-        "surface/bending_mean_degrees": math.degrees(
-            float((angles * lengths[interior]).sum() / lengths[interior].sum())
-        ),
-        "surface/area": float(surface.area()),
-    }
+    def _set_state(self, state: State) -> None:
+        try:
+            self.network.load_state_dict(state.network)
+            # The optimiser would go on in the tensors that it is given.
+            self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"the checkpoint is of another network: {error}") from error
+        self.step = state.step
 
 
 def _by_name(losses: Mapping[str, Loss] | Sequence[Loss]) -> dict[str, Loss]:
@@ -300,23 +329,3 @@ def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _progress_bar(done: int, total: int) -> tqdm:
     return tqdm(initial=done, total=total, desc="fit  ", unit="step", mininterval=0.5)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a flag, to finish the step at work; the second one kills."""
-    pressed: list[int] = []
-
-    def press(signum: int, frame: object) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)

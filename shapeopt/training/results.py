@@ -2,12 +2,15 @@
 
 import copy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.errors import EmptySurfaceError
+from shapeopt.errors import ExtractionError, InputError
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import write_mesh
 from shapeopt.output.report import write_report
 from shapeopt.output.run_log import METRICS_FILE, RunLog, read_metrics
@@ -23,7 +26,9 @@ def write_results(
     """Writes meshes before and after, ``surface.png`` and ``report.html``; prints the table.
 
     *Before* is the end of the fit phase, *after* the current state; a training that has not come
-    to the shape phase has only the latter. Meshes are in units of the input.
+    to the shape phase has only the latter, and one whose surface was lost only the former. Meshes
+    are in units of the input. What takes longest comes last, and each file is written whole: an
+    interruption leaves what was done so far.
 
     Args:
         training: finished or interrupted.
@@ -32,21 +37,21 @@ def write_results(
         name: title of the report.
         up: axis that points up in the pictures, "y" or "z".
         samples: points per surface that the distance to the truth is measured with.
+
+    Raises:
+        OSError: if a file cannot be written; names it.
     """
-    try:
-        surfaces = _surfaces(training)
-    except EmptySurfaceError as error:
-        show(f"no mesh to write: {error}", sys.stderr)
-        return
-    exported = {
-        label: training.cloud.normalisation.undo_mesh(surface)
-        for label, surface in surfaces.items()
-    }
-    for label, surface in exported.items():
+    surfaces: dict[str, PolyhedralSurface] = {}
+    exported: dict[str, PolygonMesh] = {}
+    for label, surface in _surfaces(training):
+        surfaces[label] = surface
+        exported[label] = training.cloud.normalisation.undo_mesh(surface)
         for suffix in (".ply", ".glb"):
-            write_mesh(surface, folder / f"mesh_{label}{suffix}")
+            write_mesh(exported[label], folder / f"mesh_{label}{suffix}")
+    if not surfaces:
+        return
     render_png(exported, folder / "surface.png", up=up)
-    log.log_artifacts(folder / "mesh_after.ply", folder / "checkpoints" / "last.pt")
+    log.log_artifacts(folder / f"mesh_{label}.ply", folder / "checkpoints" / "last.pt")
 
     table = summary_table(training, surfaces, samples)
     write_report(
@@ -55,7 +60,7 @@ def write_results(
         exported,
         table,
         curves_as_shown(read_metrics(folder / METRICS_FILE), training.cloud),
-        config=(folder / "config.yaml").read_text(encoding="utf-8"),
+        config=OmegaConf.to_yaml(OmegaConf.create(training.config)),
         subtitle=units_note(training.cloud),
         up=up,
     )
@@ -64,12 +69,18 @@ def write_results(
     show(f"everything is in {folder} (open report.html in a browser)")
 
 
-@torch.no_grad()
-def _surfaces(training: Training) -> dict[str, PolyhedralSurface]:
-    surfaces = {}
+def _surfaces(training: Training) -> Iterator[tuple[str, PolyhedralSurface]]:
+    """Those that there are, each with its label; says of the others why not."""
+    states = {"after": training.network.state_dict()}
     if training.fitted is not None:
-        network = copy.deepcopy(training.network)
-        network.load_state_dict(training.fitted)
-        surfaces["before"] = training.extract(network)
-    surfaces["after"] = training.extract(training.network)
-    return surfaces
+        states = {"before": training.fitted} | states
+    network = copy.deepcopy(training.network)
+    for label, state in states.items():
+        network.load_state_dict(state)
+        try:
+            with torch.no_grad():
+                surface = training.extract(network)
+        except (InputError, ExtractionError) as error:
+            show(f"no mesh_{label}: {error}", sys.stderr)
+        else:
+            yield label, surface

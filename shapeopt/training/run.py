@@ -1,6 +1,9 @@
 """One experiment from its configuration: data, network, training, results."""
 
 import random
+import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,69 +12,110 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from shapeopt.data import PointCloud
-from shapeopt.errors import InputError
+from shapeopt.errors import ExtractionError, InputError
+from shapeopt.output.files import remove_leftovers, write_whole
+from shapeopt.output.run_log import RunLog
+from shapeopt.output.terminal import show
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
 from shapeopt.training.config import build, build_extraction
+from shapeopt.training.folder_lock import locked
+from shapeopt.training.interruption import stop_now
 from shapeopt.training.loop import Training
 from shapeopt.training.results import write_results
+from shapeopt.training.settings import check_settings
+from shapeopt.training.threads import choose_threads
 
 
-def run(config: DictConfig, folder: Path, resume: Path | None = None) -> bool:
+def run(config: DictConfig, folder: Path, resume: Path | None = None) -> None:
     """Trains as configured and leaves all outputs in the folder.
 
     Args:
         config: of the experiment, see ``conf/config.yaml``.
-        folder: for the outputs; made if it is not there.
+        folder: for the outputs; made if it is not there. It is held until the end.
         resume: a checkpoint to go on from.
 
-    Returns:
-        Whether the training reached its end, and was not interrupted.
-
     Raises:
-        InputError: for wrong settings or data, before any long work starts.
-        OSError: if the folder cannot be written.
+        InputError: for wrong settings or data, or a folder that another training holds, before
+            any long work starts; for a training that diverged, when all it came to is written.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM ended it, with the signal's number; what it came to
+            is written, and how to go on has been printed.
+        OSError: if a file cannot be written; names it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    check_settings(plain)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder), stop_now():
+        for part in (folder, folder / "checkpoints", folder / "meshes"):
+            remove_leftovers(part)
+        write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
+        training = _prepared(config, plain, folder, resume)
+        open_log = build(config.logging)
+        with open_log(output_dir=folder, config=plain, start_step=training.step) as log:
+            _train(training, config, folder, log)
+
+
+def _prepared(
+    config: DictConfig, plain: dict[str, Any], folder: Path, resume: Path | None
+) -> Training:
+    """The training before its first step, or where the checkpoint left it."""
     checkpoint = Checkpoint.load(resume) if resume else None
     device = choose_device(config.device)
     make_deterministic(config.seed)
-
     network: nn.Module = build(config.model).to(device)
+    weights = sum(p.numel() for p in network.parameters())
+    batch_size = plain["batches"].get("batch_size", 4096)
+    torch.set_num_threads(choose_threads(plain.get("threads", "auto"), weights, batch_size))
+
     losses = build(config.losses)
     extract = build_extraction(config)
-    phases = {name: build(config.training[name]) for name in ("fit", "shape")}
+    settings = plain["training"] | {name: build(config.training[name]) for name in ("fit", "shape")}
     cloud: PointCloud = build(config.data)
-    print(
-        f"{len(cloud.points):,} points, {sum(p.numel() for p in network.parameters()):,} weights, "
-        f"on {device}; output in {folder}"
-    )
-    training = Training(
-        network,
-        cloud,
-        losses,
-        BatchSource(cloud, seed=config.seed, device=device, **plain["batches"]),
-        extract=extract,
-        **phases,
-        gradient_clip=config.training.gradient_clip,
-        checkpoint_every=config.training.checkpoint_every,
-        config=plain,
-    )
+    show(f"{len(cloud.points):,} points, {weights:,} weights, on {device}; output in {folder}")
+    batches = BatchSource(cloud, seed=config.seed, device=device, **plain["batches"])
+    training = Training(network, cloud, losses, batches, extract, **settings, config=plain)
     if checkpoint is not None:
         training.restore(checkpoint)
-        print(f"resuming at step {training.step:,}")
-    open_log = build(config.logging)
-    with open_log(output_dir=folder, config=plain, start_step=training.step) as log:
+        show(f"resuming at step {training.step:,}")
+    return training
+
+
+def _train(training: Training, config: DictConfig, folder: Path, log: RunLog) -> None:
+    """Trains; then writes what there is, however the training ended."""
+    resume = resume_command(folder / "checkpoints" / "last.pt")
+    try:
         finished = training.run(log, folder / "checkpoints")
-        write_results(training, folder, log, config.name, config.up, config.evaluation_samples)
+    except Exception as error:
+        # A finished fit is worth its mesh whatever became of the rest; not on a full disk.
+        if training.fitted is not None and not isinstance(error, OSError):
+            try:
+                _write_results(training, config, folder, log, resume)
+            except (InputError, ExtractionError, OSError) as second:
+                show(f"not all results could be written: {second}", sys.stderr)
+        raise
     if not finished:
-        print(
-            f"interrupted at step {training.step:,}; go on with: "
-            f"shapeopt train resume={folder / 'checkpoints' / 'last.pt'}"
-        )
-    return finished
+        show(f"interrupted at step {training.step:,}; go on with: {resume}")
+    _write_results(training, config, folder, log, resume)
+    if not finished:
+        raise KeyboardInterrupt(training.stopped_by)
+
+
+def _write_results(
+    training: Training, config: DictConfig, folder: Path, log: RunLog, resume: str
+) -> None:
+    try:
+        write_results(training, folder, log, config.name, config.up, config.evaluation_samples)
+    except KeyboardInterrupt:
+        show(f"stopped while results were written to {folder}; for all of them: {resume}")
+        raise
+
+
+def resume_command(checkpoint: Path) -> str:
+    """What to type to go on from a checkpoint, in quotes where Hydra and a shell want them."""
+    value = checkpoint.as_posix()
+    if not re.fullmatch(r"[A-Za-z0-9_./:-]+", value):
+        value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"shapeopt train {shlex.quote(f'resume={value}')}"
 
 
 def choose_device(name: str) -> torch.device:

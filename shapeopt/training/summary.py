@@ -12,8 +12,11 @@ import torch
 
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import CloudReference, PointCloud
+from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import evaluate
-from shapeopt.training.loop import Training, surface_scalars
+from shapeopt.losses import GeometryLoss
+from shapeopt.training.loop import Training
+from shapeopt.training.surface_scalars import surface_scalars
 
 
 class Quantity(NamedTuple):
@@ -51,7 +54,7 @@ def summary_table(
     """
     columns = {
         label: _measures(surface, training.cloud, samples)
-        | {f"loss {n}": f"{float(f(surface)):.4g}" for n, f in training.geometry_losses.items()}
+        | {f"loss {n}": _value(f, surface) for n, f in training.geometry_losses.items()}
         | _costs(training, label)
         for label, surface in surfaces.items()
     }
@@ -106,6 +109,13 @@ def _measures(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> di
         "V - E + F": f"{surface.euler_characteristic}",
         "closed": "yes" if surface.is_closed else "no",
     }
+
+
+def _value(loss: GeometryLoss, surface: PolyhedralSurface) -> str:
+    try:
+        return f"{float(loss(surface)):.4g}"
+    except InputError:  # such as that of a solid, where the surface is open
+        return "not defined"
 
 
 def _cloud_reference(cloud: PointCloud) -> CloudReference:

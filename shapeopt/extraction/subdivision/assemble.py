@@ -11,7 +11,7 @@ from shapeopt.complex.cells import Cells, collect_cells
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.extraction.no_zero import NoZero
+from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.mesh.polygons import order_corners, pair_faces
 from shapeopt.networks.affine import AffineLayer
 
@@ -31,7 +31,8 @@ def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: b
     output = skeleton.constraints.output
     edges = torch.nonzero((skeleton.edge_zeros == output).any(dim=1)).flatten()
     if len(edges) == 0:
-        raise _no_zero(layers, box, skeleton)
+        # The extremes of f are at vertices. Where pruning stopped early few of them are left.
+        raise no_zero_among(layers, box, skeleton.vertices)
     polygons = collect_cells(skeleton, 2, edges, within=output)
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])
@@ -81,18 +82,3 @@ def _assemble(
         planes,
         is_oriented=constraints.dimension == 2,
     )
-
-
-def _no_zero(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton) -> NoZero:
-    """With the range of f: its extremes are at vertices.
-
-    Pruning may have stopped early, and left few of them; then the range is that of the vertices
-    so far and the corners of the box.
-    """
-    ends = torch.stack([box.lower, box.upper])
-    corners = torch.cartesian_prod(*ends.unbind(1)).view(-1, box.dimension)
-    values = torch.cat([skeleton.vertices, corners])
-    for layer in layers[:-1]:
-        values = torch.addmm(layer.bias, values, layer.weight.T).relu()
-    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)
-    return NoZero(float(values.min()), float(values.max()))
