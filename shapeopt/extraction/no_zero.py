@@ -27,9 +27,7 @@ class NoZero(Exception):
 
 
 @torch.no_grad()
-def no_zero_among(
-    layers: Sequence[AffineLayer], box: Box, points: Float[Tensor, "n d"]
-) -> NoZero:
+def no_zero_among(layers: Sequence[AffineLayer], box: Box, points: Float[Tensor, "n d"]) -> NoZero:
     """With the range of f at the points and the corners of the box."""
     ends = torch.stack([box.lower, box.upper])
     corners = torch.cartesian_prod(*ends.unbind(1)).view(-1, box.dimension)

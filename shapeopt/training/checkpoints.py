@@ -13,8 +13,8 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
 from shapeopt.extraction.extractor import Extractor
-from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.output.files import write_whole
+from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.training.saved_config import load_saved_config
 
 
