@@ -43,6 +43,18 @@ def without_extent(
     return _rebuild(found, stays)
 
 
+def has_copies(vertices: Float[Tensor, "v d"]) -> bool:
+    """Whether two vertices lie in one point, up to rounding, in a box of size 1.
+
+    Along a direction that is in no special position they are neighbours.
+    """
+    direction = vertices.new_tensor([0.5377, 0.3188, 0.7811])[: vertices.shape[1]]
+    along, order = torch.sort(vertices @ direction)
+    near = torch.nonzero(along.diff() < SHORTEST_EDGE).flatten()
+    apart = vertices[order[near]] - vertices[order[near + 1]]
+    return bool((safe_norm(apart) < SHORTEST_EDGE).any())
+
+
 def _representatives(
     found: ZeroSet,
     is_short: Bool[Tensor, "e"],

@@ -219,40 +219,6 @@ def test_the_judge_notices_an_empty_answer(monkeypatch):
 
 # Extractors
 
-WOUND_AGAINST_EACH_OTHER = {
-    "without_biases",
-    "tetrahedron",
-    "min_of_planes",
-    "min_of_max",
-    "ternary",
-    "touches_box_in_a_point",
-    "nested_shells",
-    "copies_through_relu",
-}
-"""Kinds of which the first case has polygons that are."""
-
-MISSED_BY_TRACING = {
-    "tiny_surface",
-    "tiny_tetrahedron",
-    "thin_sheet",
-    "thinner_sheet",
-    "thin_gap",
-}
-"""Kinds whose surface is smaller than the cells of the grid that tracing finds its seeds on."""
-
-
-def kinds() -> list:
-    """All kinds; those with a known fault must fail, so that the lists above stay true."""
-    found = []
-    for kind in GENERIC | DEGENERATE:
-        marks = []
-        if kind in WOUND_AGAINST_EACH_OTHER:
-            marks = [pytest.mark.xfail(reason="polygons wound against each other", strict=True)]
-        elif kind in MISSED_BY_TRACING:
-            marks = [pytest.mark.xfail(reason="no seed of tracing meets it", strict=True)]
-        found.append(pytest.param(kind, marks=marks))
-    return found
-
 
 @pytest.fixture
 def one_thread():
@@ -273,7 +239,7 @@ def is_trusted(kind: str, seed: int) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", sorted(GENERIC | DEGENERATE))
 def test_one_network_of_each_kind(kind):
     is_trusted(kind, 0)
 

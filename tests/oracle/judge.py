@@ -54,9 +54,9 @@ def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     skeleton = subdivide(constant, unit.box, surface_only=True, backend=backend, pruning=always)
     try:
         found = zero_set(constant, unit.box, skeleton, cap=False)
+        return unit.undo(finish(unit.layers, unit.box, found))
     except NoZero as none:
         raise empty_surface(none, box, float(unit.output_size)) from None
-    return unit.undo(finish(unit.layers, unit.box, found))
 
 
 def _surface(case: Case, extractor: shapeopt.Extractor) -> PolyhedralSurface:

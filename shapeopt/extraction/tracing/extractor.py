@@ -13,6 +13,7 @@ from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError, InputError
+from shapeopt.extraction.collapse import has_copies
 from shapeopt.extraction.condition import Conditioned
 from shapeopt.extraction.extractor import Backend, Extractor, check_backend
 from shapeopt.extraction.finish import finish
@@ -117,7 +118,12 @@ class Tracing(Extractor):
         found = assemble(solver, cells)
         self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
         rows_at = partial(solved.rows_at, solver) if solved is not None else None
-        return finish(unit.layers, box, found, rows_at)
+        surface = finish(unit.layers, box, found, rows_at)
+        if has_copies(surface.vertices.detach()):
+            raise ExtractionError(
+                "two sheets of the zero set lie on each other: it runs along a fold of the network"
+            )
+        return surface
 
     def _find_seeds(
         self, solver: ZeroCellSolver, unit: Conditioned, may_be_empty: bool
