@@ -22,7 +22,7 @@ class Box:
 
     @classmethod
     def from_bounds(
-        cls, bounds: Bounds, dimension: int, dtype: torch.dtype, device: torch.device
+        cls, bounds: Bounds | float | int, dimension: int, dtype: torch.dtype, device: torch.device
     ) -> "Box":
         """The box with the given corners.
 
@@ -30,7 +30,7 @@ class Box:
             InputError: if they do not fit the dimension, or leave no room between them.
         """
         try:
-            lower, upper = (torch.as_tensor(x, dtype=dtype, device=device) for x in bounds)
+            lower, upper = (torch.as_tensor(x, dtype=dtype, device=device) for x in bounds)  # type: ignore[union-attr]
             box = cls(lower.expand(dimension).clone(), upper.expand(dimension).clone())
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(

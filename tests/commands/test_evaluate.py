@@ -50,7 +50,7 @@ def checkpoint(tmp_path) -> Path:
     path = tmp_path / "last.pt"
     state = {name: value.float() for name, value in network.state_dict().items()}
     units = Normalisation(torch.from_numpy(SHIFT), 1 / SCALE)
-    Checkpoint(7, state, None, {"state": {}}, config, units, {"fit": 1.0}).save(path)
+    Checkpoint(7, state, {"state": {}}, None, config, units, {"fit": 1.0}).save(path)
     return path
 
 
@@ -132,7 +132,7 @@ def broken_checkpoint(folder: Path) -> Path:
 
 def bare_checkpoint(folder: Path) -> Path:
     path = folder / "bare.pt"
-    Checkpoint(0, {}, None, {}, {}, Normalisation.identity(), {}).save(path)
+    Checkpoint(0, {}, {}, None, {}, Normalisation.identity(), {}).save(path)
     return path
 
 
@@ -141,7 +141,7 @@ def other_network(folder: Path) -> Path:
     config = {"model": {"_target_": "shapeopt.sdf_network", "width": 4, "depth": 1}}
     config["extractor"] = {"_target_": "shapeopt.extract_surface", "_partial_": True}
     state = octahedron(RADIUS).state_dict()
-    Checkpoint(0, state, None, {}, config, Normalisation.identity(), {}).save(path)
+    Checkpoint(0, state, {}, None, config, Normalisation.identity(), {}).save(path)
     return path
 
 

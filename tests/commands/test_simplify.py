@@ -25,7 +25,7 @@ def checkpoint(tmp_path):
     }
     state = shapeopt.sdf_network(width=12, depth=2).state_dict()
     path, units = tmp_path / "last.pt", Normalisation(CENTER, SCALE)
-    Checkpoint(7, state, None, {"state": {}}, config, units, {"fit": 1.0}).save(path)
+    Checkpoint(7, state, {"state": {}}, None, config, units, {"fit": 1.0}).save(path)
     return path
 
 

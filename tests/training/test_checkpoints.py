@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 import torch
 
@@ -10,8 +13,8 @@ def checkpoint() -> Checkpoint:
     return Checkpoint(
         3,
         {"w": torch.ones(2)},
-        None,
         {"state": {}},
+        None,
         {"a": [1]},
         Normalisation(torch.zeros(3), 2.0),
         {"fit": 1.0},
@@ -30,13 +33,13 @@ def test_a_failed_write_keeps_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     checkpoint().save(path)
 
-    def torn(state, file):
-        file.write_bytes(b"half")
-        raise OSError("disk full")
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"No space left.*last\.pt"):
         checkpoint().save(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["last.pt"]
     assert Checkpoint.load(path).step == 3
 
 
