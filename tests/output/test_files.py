@@ -3,20 +3,23 @@ import os
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 
 import pytest
 
 from shapeopt.output.files import write_whole
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may grow beyond 4096 bytes; how a full disk shows."""
+    """No file may grow beyond 4096 bytes; how a full disk shows. The tests' own log is one, too."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_what_was_there_is_replaced_in_folders_that_are_made(tmp_path):
@@ -34,9 +37,9 @@ def test_others_may_read_what_the_mask_allows(tmp_path):
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, small_files):
+def test_a_full_disk_leaves_what_was_there(tmp_path):
     path = write_whole(tmp_path / "a.txt", b"old")
-    with pytest.raises(OSError, match=re.escape(f"'{path}'")) as caught:
+    with pytest.raises(OSError, match=re.escape(f"'{path}'")) as caught, small_files():
         write_whole(path, bytes(100_000))
     assert caught.value.filename == str(path)
     assert caught.value.errno == errno.EFBIG
