@@ -11,6 +11,7 @@ from shapeopt.complex.box import Bounds
 from shapeopt.complex.signs import unpack
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.extraction.extract import extract_surface
+from shapeopt.mesh.ragged import owners_of
 from shapeopt.networks.affine import AffineLayer, affine_layers, as_module
 
 TOLERANCE = 1e-12  # of f on the surface, in units of the largest term it is a sum of
@@ -107,11 +108,13 @@ def _reduce(
 ) -> list[AffineLayer]:
     """The layers without the chosen idle neurons."""
     layers = list(layers)
-    lower, upper = (torch.as_tensor(x).double().expand(layers[0].weight.shape[1]) for x in bounds)
+    weight = layers[0].weight
+    lower, upper = (torch.as_tensor(x).to(weight).expand(weight.shape[1]) for x in bounds)
     for index in range(len(layers) - 1):
         width = len(layers[index].bias)
-        places = torch.tensor([(index, place) in chosen for place in range(width)])
-        on = torch.tensor([idle.get((index, place), False) for place in range(width)])
+        neurons = [(index, place) for place in range(width)]
+        places = torch.tensor([neuron in chosen for neuron in neurons], device=weight.device)
+        on = torch.tensor([idle.get(neuron, False) for neuron in neurons], device=weight.device)
         layers[index : index + 2] = _reduce_pair(
             layers[index], layers[index + 1], places & ~on, places & on, (lower, upper)
         )
@@ -176,7 +179,7 @@ def _largest_term(layers: Sequence[AffineLayer], points: Float[Tensor, "n 3"]) -
 
 def _middles(surface: PolyhedralSurface) -> Float[Tensor, "f 3"]:
     sizes = surface.face_offsets.diff()
-    faces = torch.arange(surface.num_faces).repeat_interleave(sizes)
+    faces = owners_of(surface.face_offsets)
     total = surface.vertices.new_zeros(surface.num_faces, 3)
     return total.index_add(0, faces, surface.vertices[surface.face_vertices]) / sizes[:, None]
 
