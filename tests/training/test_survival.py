@@ -153,6 +153,7 @@ def test_a_checkpoint_cut_short_or_flipped_anywhere_is_refused_or_right(tmp_path
         ("surface.bounds=0.5", "bounds"),
         ("surface.dtype=int8", "dtype"),
         ("up=w", "up"),
+        ("logging.mode=sometimes", "mode"),
     ],
 )
 def test_wrong_settings_are_named_before_any_work(tmp_path, setting, message):
