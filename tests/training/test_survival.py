@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,10 +158,10 @@ def test_a_checkpoint_cut_short_or_flipped_anywhere_is_refused_or_right(tmp_path
 def test_wrong_settings_are_named_before_any_work(tmp_path, setting, message):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", ["experiment=smoke", "logging=none", "output=x", setting])
-    started = time.perf_counter()
     with pytest.raises(InputError, match=message):
         run(config, tmp_path / "run")
-    assert time.perf_counter() - started < 5
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.slow
