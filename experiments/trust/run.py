@@ -24,6 +24,8 @@ from tests.oracle.judge import verdicts
 HERE = Path(__file__).parent
 SEEDS_SHOWN = 3
 SEEDS_AT_A_TIME = 10
+METHODS = ("subdivision", "tracing", "complete tracing")
+OUTCOMES = ("silent", "tie", "refused", "crashed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,24 +104,25 @@ def report(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
 def by_kind(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
     """A row for each kind: numbers of cases, those with the most silent faults first."""
 
-    def cases(kind: str, outcome: str, tracing: bool) -> set[int]:
+    def cases(kind: str, outcome: str, method: str) -> set[int]:
         return {
             row["seed"]
             for row in rows
             if (row["kind"], row["outcome"]) == (kind, outcome)
-            and (row["extractor"] == "tracing") is tracing
+            and (row["extractor"] if "tracing" in row["extractor"] else "subdivision") == method
         }
 
     table: list[dict[str, str | int | float]] = []
     for kind, count in seeds.items():
         entry: dict[str, str | int | float] = {"kind": kind, "cases": count}
-        for method, tracing in (("subdivision", False), ("tracing", True)):
-            for outcome in ("silent", "tie", "refused", "crashed"):
-                entry[f"{method} {outcome}"] = len(cases(kind, outcome, tracing))
-        silent = cases(kind, "silent", False) or cases(kind, "silent", True)
+        silent: set[int] = set()
+        for method in METHODS:
+            for outcome in OUTCOMES:
+                entry[f"{method} {outcome}"] = len(cases(kind, outcome, method))
+            silent = silent or cases(kind, "silent", method)
         entry["seeds"] = ", ".join(map(str, sorted(silent)[:SEEDS_SHOWN]))
         table.append(entry)
-    table.sort(key=lambda entry: (-int(entry["subdivision silent"]), -int(entry["tracing silent"])))
+    table.sort(key=lambda entry: [-int(entry[f"{method} silent"]) for method in METHODS])
     return markdown_table(table)
 
 

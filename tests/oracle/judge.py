@@ -70,6 +70,7 @@ EXTRACTORS: dict[str, Callable[[Case], PolyhedralSurface]] = {
     "pruned compiled": lambda case: _pruned(case, "compiled"),
     "cap": lambda case: _surface(case, shapeopt.Subdivision(cap=True)),
     "tracing": lambda case: _surface(case, shapeopt.Tracing()),
+    "complete tracing": lambda case: _surface(case, shapeopt.Tracing(complete=True)),
 }
 """All ways to a surface. ``"cap"`` exists in 3D only."""
 
