@@ -60,7 +60,9 @@ def differentiable_vertices(
 
 def carries_gradient(layers: Sequence[AffineLayer]) -> bool:
     """Whether results of these layers will be differentiated."""
-    return torch.is_grad_enabled() and any(part.requires_grad for layer in layers for part in layer)
+    return torch.is_grad_enabled() and any(
+        part.requires_grad for weight, bias, _ in layers for part in (weight, bias)
+    )
 
 
 def affine_gradients(

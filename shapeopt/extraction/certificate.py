@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shapeopt.complex.differentiate import affine_gradients
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.mesh.certificate import Certificate, certify
 from shapeopt.mesh.ragged import owners_of
-from shapeopt.networks.affine import AffineLayer, affine_layers
+from shapeopt.networks.affine import AffineLayer, evaluate
+from shapeopt.networks.reading import affine_layers
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def certify_surface(
     Raises:
         InputError: for a polyline, and as :func:`shapeopt.extract_surface`.
     """
-    layers = [AffineLayer(*(part.double() for part in x)) for x in affine_layers(network)]
+    layers = [layer.map(Tensor.double) for layer in affine_layers(network)]
     return SurfaceCertificate(
         certify(surface),
         _largest_error(layers, surface),
@@ -67,10 +68,7 @@ def certify_surface(
 
 def _largest_error(layers: list[AffineLayer], surface: PolyhedralSurface) -> float:
     """Over the corners of all polygons of f = 0: |f| by the length of the polygon's gradient."""
-    values = surface.vertices.double()
-    for layer in layers[:-1]:
-        values = torch.addmm(layer.bias, values, layer.weight.T).relu()
-    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)[:, 0].abs()
+    values = evaluate(layers, surface.vertices.double())[:, 0].abs()
     signs = surface.signs
     slope = affine_gradients(layers, signs.constraints, signs.face_plus_bits).norm(dim=1)
     owner, corner = owners_of(surface.face_offsets), surface.face_vertices

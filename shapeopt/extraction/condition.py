@@ -105,8 +105,8 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     first = layers[0]
     weight = first.weight.double()
     bias = _moved_bias(weight, first.bias.double(), origin)
-    scaled = [AffineLayer(weight * size, bias)]
-    scaled += [AffineLayer(layer.weight.double(), layer.bias.double()) for layer in layers[1:]]
+    scaled = [AffineLayer(weight * size, bias, first.is_linear)]
+    scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
     return Conditioned(scaled, Box(lower / size, upper / size), box, origin, size, output_size)
 
@@ -164,16 +164,15 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
         return layers, torch.ones_like(layers[-1].bias.detach())
     before = torch.zeros_like(exponents[0][:1]).expand(layers[0].weight.shape[1])
     result = []
-    for weight, bias in layers:
+    for weight, bias, is_linear in layers:
         _, parts = torch.frexp(weight.detach())
         parts = torch.where(weight.detach() == 0, torch.iinfo(parts.dtype).min // 2, parts + before)
         of_bias = torch.frexp(bias.detach()).exponent
         own = torch.where(bias.detach() == 0, torch.iinfo(parts.dtype).min // 2, of_bias)
         own = torch.maximum(parts.amax(dim=1), own)
         own = torch.where(own < -(2**20), 0, own)  # a neuron that is 0
-        result.append(
-            AffineLayer(_times_power(weight, before[None] - own[:, None]), _times_power(bias, -own))
-        )
+        weight = _times_power(weight, before[None] - own[:, None])
+        result.append(AffineLayer(weight, _times_power(bias, -own), is_linear))
         before = own
     return result, _times_power(torch.ones_like(result[-1].bias.detach()), before)
 

@@ -1,5 +1,6 @@
 """The two public calls: the exact surface, and the whole complex."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,14 +11,16 @@ from shapeopt.complex.differentiate import carries_gradient, differentiable_vert
 from shapeopt.complex.polyhedral_complex import PolyhedralComplex
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
-from shapeopt.extraction.condition import condition
+from shapeopt.extraction.condition import Conditioned, condition
 from shapeopt.extraction.extractor import Backend, Extractor
 from shapeopt.extraction.no_zero import NoZero, empty_surface
-from shapeopt.extraction.progress import Progress
+from shapeopt.extraction.progress import Inconsistent, Progress
 from shapeopt.extraction.subdivision.extractor import Subdivision
 from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.extraction.tolerances import consistently
 from shapeopt.extraction.tracing.extractor import Tracing
-from shapeopt.networks.affine import AffineLayer, affine_layers, check_reading, without_graph
+from shapeopt.networks.affine import AffineLayer, without_graph
+from shapeopt.networks.reading import check_reading, read_network
 
 METHODS: dict[str, type[Extractor]] = {"subdivide": Subdivision, "trace": Tracing}
 
@@ -47,11 +50,14 @@ def extract_complex(
     """
     layers, box = prepare(network, bounds, dtype)
     unit = condition(layers, box)
-    constant = [AffineLayer(*(part.to(box.lower.dtype) for part in x)) for x in unit.layers]
-    domain = Box(unit.box.lower.to(box.lower.dtype), unit.box.upper.to(box.lower.dtype))
-    skeleton = subdivide(
-        without_graph(constant), domain, max_bytes=max_bytes, progress=progress, backend=backend
-    )
+    subdivided = partial(subdivide, max_bytes=max_bytes, progress=progress, backend=backend)
+    try:
+        constant, domain = _in_dtype(unit, box.lower.dtype)
+        skeleton = subdivided(without_graph(constant), domain)
+    except Inconsistent:
+        constant, domain = unit.layers, unit.box
+        every = without_graph(constant)
+        skeleton = consistently(lambda ulps: subdivided(every, domain, ulps=ulps))
     vertices = skeleton.vertices
     if carries_gradient(layers):
         cells = skeleton.constraints, vertices, skeleton.vertex_zeros
@@ -112,18 +118,23 @@ def extract_surface(
     return unit.undo(surface)
 
 
+def _in_dtype(unit: Conditioned, dtype: torch.dtype) -> tuple[list[AffineLayer], Box]:
+    layers = [layer.map(lambda part: part.to(dtype)) for layer in unit.layers]
+    return layers, Box(unit.box.lower.to(dtype), unit.box.upper.to(dtype))
+
+
 def prepare(
     network: nn.Module, bounds: Bounds, dtype: torch.dtype | None
 ) -> tuple[list[AffineLayer], Box]:
     """Affine layers and domain to work on, with their checks."""
-    read = affine_layers(network)
-    weight = read[0].weight
+    reading = read_network(network)
+    weight = reading.layers[0].weight
     dtype = dtype or weight.dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"extraction works in float32 or float64, not {dtype}; pass dtype=")
-    layers = [AffineLayer(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in read]
+    layers = [layer.map(lambda part: part.to(dtype)) for layer in reading.layers]
     box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
-    check_reading(network, read, box.lower, box.upper)
+    check_reading(network, reading, box.lower, box.upper)
     return layers, box
 
 

@@ -15,10 +15,10 @@ from shapeopt.complex.differentiate import (
 )
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.errors import ExtractionError
 from shapeopt.extraction.collapse import without_extent
 from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.extraction.orientation import oriented
+from shapeopt.extraction.progress import Inconsistent
 from shapeopt.mesh.polygons import is_wound_consistently
 from shapeopt.mesh.safe_norm import unit
 from shapeopt.networks.affine import AffineLayer, without_graph
@@ -101,12 +101,12 @@ def _check(found: ZeroSet, corners: Int64[Tensor, "m"]) -> None:
         at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
         is_open = ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
     if bool(is_open):
-        raise ExtractionError(
+        raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
             "do: rounding decided a sign in two ways; please report the network"
         )
     if not is_wound_consistently(corners, found.face_offsets, found.num_vertices):
-        raise ExtractionError(
+        raise Inconsistent(
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"
         )

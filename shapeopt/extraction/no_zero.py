@@ -8,7 +8,7 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.errors import EmptySurfaceError
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.affine import AffineLayer, evaluate
 
 
 class NoZero(Exception):
@@ -32,9 +32,7 @@ def no_zero_among(layers: Sequence[AffineLayer], box: Box, points: Float[Tensor,
     ends = torch.stack([box.lower, box.upper])
     corners = torch.cartesian_prod(*ends.unbind(1)).view(-1, box.dimension)
     values = torch.cat([points, corners])
-    for layer in layers[:-1]:
-        values = torch.addmm(layer.bias, values, layer.weight.T).relu()
-    values = torch.addmm(layers[-1].bias, values, layers[-1].weight.T)
+    values = evaluate(layers, values)
     return NoZero(float(values.min()), float(values.max()))
 
 

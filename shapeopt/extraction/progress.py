@@ -8,9 +8,13 @@ Progress = Callable[[int, int, int], None]
 """Called after each neuron with its layer, its place in the layer, and the vertices so far."""
 
 
-def inconsistent(layer: int) -> ExtractionError:
+class Inconsistent(ExtractionError):
+    """Rounding decided signs in a way that no arrangement of folds has."""
+
+
+def inconsistent(layer: int) -> Inconsistent:
     """The error for a cut face that does not have exactly two cut edges."""
-    return ExtractionError(
-        f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: "
-        "two cells share a 64-bit key; please report the network"
+    return Inconsistent(
+        f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: rounding "
+        "decided a sign in two ways; please report the network"
     )

@@ -1,16 +1,49 @@
 """What counts as rounding, in one place."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from shapeopt.extraction.progress import Inconsistent
+
+Result = TypeVar("Result")
 
 ROUNDING_ULPS = 16
 """Values below this many ulps of the neuron's largest value are rounding, and count as +."""
 
+MORE_ROUNDING_ULPS = (2**12, 2**20)
+"""The same where that does not give a consistent complex: many folds through one point, seen from
+crossings at small angles, have values there that rounding is amplified in."""
 
-def rounding_threshold(largest: Float[Tensor, "width"]) -> Float[Tensor, "width"]:
-    """Values above minus this count as +, given each neuron's largest absolute value."""
-    return ROUNDING_ULPS * torch.finfo(largest.dtype).eps * largest
+
+def consistently(make: Callable[[int], Result]) -> Result:
+    """What ``make`` makes of a number of ulps that count as rounding: the least that does.
+
+    Raises:
+        ExtractionError: if none does.
+    """
+    for ulps in (ROUNDING_ULPS, *MORE_ROUNDING_ULPS[:-1]):
+        try:
+            return make(ulps)
+        except Inconsistent:
+            continue
+    return make(MORE_ROUNDING_ULPS[-1])
+
+
+def rounding_threshold(
+    largest: Float[Tensor, "width"],
+    is_linear: Bool[Tensor, "width"] | None = None,
+    ulps: int = ROUNDING_ULPS,
+) -> Float[Tensor, "width"]:
+    """Values above minus this count as +, given each neuron's largest absolute value.
+
+    Those of linear neurons always do.
+    """
+    threshold = ulps * torch.finfo(largest.dtype).eps * largest
+    return threshold if is_linear is None else threshold.masked_fill(is_linear, torch.inf)
 
 
 MARGIN_ULPS = 64

@@ -12,7 +12,8 @@ from shapeopt.complex.signs import unpack
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.mesh.ragged import owners_of
-from shapeopt.networks.affine import AffineLayer, affine_layers, as_module
+from shapeopt.networks.affine import AffineLayer, as_module, evaluate, without_graph
+from shapeopt.networks.reading import affine_layers
 
 TOLERANCE = 1e-12  # of f on the surface, in units of the largest term it is a sum of
 
@@ -50,7 +51,7 @@ def remove_idle_neurons(network: nn.Module, bounds: Bounds = (-0.5, 0.5)) -> Red
     Raises:
         InputError: as :func:`shapeopt.extract_surface`.
     """
-    layers = [AffineLayer(*(part.detach().double() for part in x)) for x in affine_layers(network)]
+    layers = [layer.map(Tensor.double) for layer in without_graph(affine_layers(network))]
     before = extract_surface(as_module(layers), bounds)
     idle = idle_neurons(before)
     chosen: set[tuple[int, int]] = set(idle)
@@ -163,17 +164,14 @@ def _range(
 
 
 def _values(layers: Sequence[AffineLayer], points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
-    for weight, bias in layers[:-1]:
-        points = (points @ weight.T + bias).relu()
-    return (points @ layers[-1].weight.T + layers[-1].bias).squeeze(1)
+    return evaluate(layers, points)[:, 0]
 
 
 def _largest_term(layers: Sequence[AffineLayer], points: Float[Tensor, "n 3"]) -> float:
     """Largest term of the sums that f is computed by: the size that rounding is relative to."""
     size = points.abs()
-    for weight, bias in layers[:-1]:
-        size = (points @ weight.T + bias).relu()
-        points = size
+    for layer in layers[:-1]:
+        size = points = layer.activated(layer.values(points))
     return float((size @ layers[-1].weight.abs().T + layers[-1].bias.abs()).max())
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from shapeopt.networks import dense_sdf_network, sdf_network
-from shapeopt.networks.affine import affine_layers
+from shapeopt.networks.reading import affine_layers
 
 Rng = np.random.Generator
 Layers = list[tuple[np.ndarray, np.ndarray]]

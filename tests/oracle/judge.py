@@ -31,6 +31,7 @@ from shapeopt.extraction.no_zero import NoZero, empty_surface
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.bounds import Pruning
 from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.extraction.tolerances import consistently
 from shapeopt.networks.affine import without_graph
 from tests.oracle.exact import Cell, ExactSurface, exact_surface
 from tests.oracle.generators import Case
@@ -51,10 +52,14 @@ def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     unit = condition(layers, box)
     constant = without_graph(unit.layers)
     always = Pruning(min_vertices=0, min_layers=1)
-    skeleton = subdivide(constant, unit.box, surface_only=True, backend=backend, pruning=always)
+
+    def surface(ulps: int) -> PolyhedralSurface:
+        options = {"backend": backend, "pruning": always, "ulps": ulps}
+        skeleton = subdivide(constant, unit.box, surface_only=True, **options)
+        return finish(unit.layers, unit.box, zero_set(constant, unit.box, skeleton, cap=False))
+
     try:
-        found = zero_set(constant, unit.box, skeleton, cap=False)
-        return unit.undo(finish(unit.layers, unit.box, found))
+        return unit.undo(consistently(surface))
     except NoZero as none:
         raise empty_surface(none, box, float(unit.output_size)) from None
 

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from shapeopt import extract_surface
-from shapeopt.networks.affine import AffineLayer, affine_layers
+from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.reading import affine_layers
 from shapeopt.simplify import idle_neurons, neurons, remove_idle_neurons
 from shapeopt.simplify.neurons import same_surface
 from tests.sample_networks import tilted_octahedron

@@ -27,6 +27,7 @@ Stability of Numerical Algorithms*, section 3.1).
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -131,7 +132,7 @@ def _bound(
 ) -> Bool[Tensor, "r"]:
     value, slope, rounding = affine_map(layers, patterns, centre.double())
     region = _Region(value.float(), slope.float(), half, rounding)
-    rest = [AffineLayer(x.weight.float(), x.bias.float()) for x in layers[len(patterns) :]]
+    rest = [layer.map(Tensor.float) for layer in layers[len(patterns) :]]
     ranges, lower, upper = forward_ranges(rest, region)
     near = torch.nonzero((lower <= 0) & (upper >= 0)).flatten()
     region = _Region(region.value[near], region.slope[near], region.half[near], rounding)
@@ -204,11 +205,16 @@ def forward_ranges(
     reach = (slope.abs() * half[:, :, None]).sum(dim=1)
     error = 4 * eps * (value.abs() + reach) + region.rounding
     ranges = []
-    for layer in rest[1:]:
+    for before, layer in pairwise(rest):
         unit = _unit_rounding(layer, value.dtype)
         reach = (slope.abs() * half[:, :, None]).sum(dim=1) + error
         reach = reach + 4 * eps * (value.abs() + reach)
         low, high = value - reach, value + reach
+        if before.is_linear is not None:
+            # Passed on as they are, as numbers in a range above 0 are.
+            size = torch.maximum(-low, high)
+            low = torch.where(before.is_linear, 0, low)
+            high = torch.where(before.is_linear, size, high)
         ranges.append((low, high))
         factor, shift = _relaxation(low, high)
         value, slope = value * factor + shift / 2, slope * factor[:, None]

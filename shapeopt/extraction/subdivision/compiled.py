@@ -51,9 +51,10 @@ class CompiledSubdivision:
     """The growing skeleton in numpy arrays, with the interface of
     :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`, its oracle."""
 
-    def __init__(self, constraints: Constraints, box: Box, budget: Budget):
+    def __init__(self, constraints: Constraints, box: Box, budget: Budget, ulps: int):
         self.constraints = constraints
         self.budget = budget
+        self.ulps = ulps
         start = box_skeleton(constraints, box)
         self.keys = start.keys
         self.positions = self._rows(start.vertices)
@@ -90,8 +91,8 @@ class CompiledSubdivision:
             rows.keep(kept)
         self.is_partial = True
 
-    def evaluate(self, layer: AffineLayer, is_first: bool) -> None:
-        """Puts the layer's values at all vertices in the place of the previous layer's.
+    def evaluate(self, layer: AffineLayer, layer_before: AffineLayer | None) -> None:
+        """Puts the layer's values at all vertices in the place of those of the layer before.
 
         In place and chunk by chunk: from the end if rows get longer, so that nothing is
         overwritten before it is read.
@@ -104,10 +105,12 @@ class CompiledSubdivision:
         for start in starts if width <= width_before else reversed(starts):
             chunk = slice(start, start + CHUNK)
             inputs = before[chunk]
-            values = torch.addmm(layer.bias, inputs if is_first else inputs.relu(), layer.weight.T)
+            if layer_before is not None:
+                inputs = layer_before.activated(inputs)
+            values = layer.values(inputs)
             largest = torch.maximum(largest, values.abs().amax(dim=0))
             after[chunk] = values
-        self.threshold = rounding_threshold(largest).numpy()
+        self.threshold = rounding_threshold(largest, layer.is_linear, self.ulps).numpy()
 
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""

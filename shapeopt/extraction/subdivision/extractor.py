@@ -12,6 +12,7 @@ from shapeopt.extraction.finish import finish
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.extraction.tolerances import consistently
 from shapeopt.networks.affine import without_graph
 
 
@@ -51,12 +52,17 @@ class Subdivision(Extractor):
         if self.cap and box.dimension != 3:
             raise InputError("Subdivision: cap=True needs a network with 3 inputs")
         constant = without_graph(layers)
-        skeleton = subdivide(
-            constant,
-            box,
-            surface_only=not self.cap,
-            max_bytes=self.max_bytes,
-            progress=self.progress,
-            backend=self.backend,
-        )
-        return finish(layers, box, zero_set(constant, box, skeleton, self.cap))
+
+        def surface(ulps: int) -> PolyhedralSurface:
+            skeleton = subdivide(
+                constant,
+                box,
+                surface_only=not self.cap,
+                max_bytes=self.max_bytes,
+                progress=self.progress,
+                backend=self.backend,
+                ulps=ulps,
+            )
+            return finish(layers, box, zero_set(constant, box, skeleton, self.cap))
+
+        return consistently(surface)

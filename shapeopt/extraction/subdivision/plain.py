@@ -55,10 +55,11 @@ class PlainSubdivision:
     the packed words where they are needed, so that an edge that nothing cuts costs nothing.
     """
 
-    def __init__(self, constraints: Constraints, box: Box, budget: Budget):
+    def __init__(self, constraints: Constraints, box: Box, budget: Budget, ulps: int):
         start = box_skeleton(constraints, box)
         self.constraints = constraints
         self.budget = budget
+        self.ulps = ulps
         self.keys = start.keys
         self.positions = _Rows(start.vertices)
         self.vertex_zeros = _Rows(start.vertex_zeros)
@@ -87,12 +88,12 @@ class PlainSubdivision:
             rows.keep(edges)
         self.is_partial = True
 
-    def evaluate(self, layer: AffineLayer, is_first: bool) -> None:
-        """Puts the layer's values at all vertices in the place of the previous layer's."""
-        inputs = self.values.data if is_first else self.values.data.relu_()
-        values = torch.addmm(layer.bias, inputs, layer.weight.T)
+    def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
+        """Puts the layer's values at all vertices in the place of those of the layer before."""
+        inputs = self.values.data if before is None else before.activated(self.values.data)
+        values = layer.values(inputs)
         self.values = _Rows(values)
-        self.threshold = rounding_threshold(values.abs().amax(dim=0))
+        self.threshold = rounding_threshold(values.abs().amax(dim=0), layer.is_linear, self.ulps)
 
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""

@@ -37,6 +37,7 @@ from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.bounds import PRUNING, Pruning, edges_near_zero_set
 from shapeopt.extraction.subdivision.plain import PlainSubdivision
+from shapeopt.extraction.tolerances import ROUNDING_ULPS
 from shapeopt.networks.affine import AffineLayer
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def subdivide(
     progress: Progress | None = None,
     backend: Backend = "auto",
     pruning: Pruning = PRUNING,
+    ulps: int = ROUNDING_ULPS,
 ) -> Skeleton:
     """Subdivides the box by every neuron of the network, the outputs included.
 
@@ -66,18 +68,20 @@ def subdivide(
         backend: ``"plain"`` (torch), ``"compiled"`` (CPU alone) or ``"auto"``; both make the same
             decisions.
         pruning: from what size on leaving out regions pays.
+        ulps: that count as rounding, see ``tolerances.py``.
 
     Returns:
         The skeleton of the complex, on the same device and with positions in the same dtype. If
         there is provably no zero, that of the layers so far.
 
     Raises:
-        ExtractionError: if more memory would be needed; or if a cut face does not have exactly
-            two cut edges, which would take two equal 64-bit keys.
+        Inconsistent: if a cut face does not have exactly two cut edges: more counts as rounding
+            than ``ulps`` say, or two 64-bit keys are equal.
+        ExtractionError: if more memory would be needed.
     """
     constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
     compiled = is_compiled(backend, box.lower.device)
-    state = _implementation(compiled)(constraints, box, Budget(max_bytes, box.lower.device))
+    state = _implementation(compiled)(constraints, box, Budget(max_bytes, box.lower.device), ulps)
     for index, layer in enumerate(layers):
         hidden_left = len(layers) - 1 - index
         if surface_only and index and pruning.pays(state.sizes[0], hidden_left):
@@ -85,7 +89,7 @@ def subdivide(
             if not bool(near.any()):
                 break
             state.keep(near)
-        state.evaluate(layer, is_first=index == 0)
+        state.evaluate(layer, layers[index - 1] if index else None)
         state.cut_by_layer(index, progress)
     return state.finish()
 

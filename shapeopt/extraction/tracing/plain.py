@@ -36,7 +36,7 @@ from shapeopt.extraction.tracing.plain_polygons import Corners, walk
 from shapeopt.extraction.tracing.plain_segments import segment_ends
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.mesh.ragged import offsets_of, owners_of
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.affine import AffineLayer, linear_neurons
 
 NEAREST_LINES = 16
 """Lines a polygon is first tried with; polygons have 4 corners on average."""
@@ -75,15 +75,19 @@ class ZeroCellSolver:
         order = torch.arange(1, self.num_hidden + 1, device=device)
         shift = ROUNDING_ULPS * _EPS * order * scale
         self.shift = torch.nn.functional.pad(shift, (0, 1 + 2 * box.dimension))
+        # Linear neurons are + everywhere: far on that side of every line, whatever their values.
+        self.linear = linear_neurons(layers)
+        self.shift[self.linear] = torch.inf
+        self.size[self.linear] = -torch.inf
 
     def plus_bits_at(self, points: Float[Tensor, "n d"]) -> Int32[Tensor, "n words"]:
         """Packed + signs of the regions that points of the zero set lie in; f counts as 0."""
         values, packed = points, []
         shifts = self.shift[: self.num_hidden].split(self.constraints.widths[:-1])
         for layer, shift in zip(self.layers, shifts, strict=False):
-            values = torch.addmm(layer.bias, values, layer.weight.T)
+            values = layer.values(values)
             packed.append(pack(values >= -shift))
-            values = values.relu_()
+            values = layer.activated(values)
         packed.append(torch.zeros(len(points), 1, dtype=torch.int32, device=points.device))
         return torch.cat(packed, dim=1)
 
@@ -170,6 +174,7 @@ class ZeroCellSolver:
         base = torch.addcmul(base, off_plane[:, None], frame[-1], value=-1)
         # f is no line in its own plane: a constant.
         lines[0, :, self.num_hidden], lines[1:, :, self.num_hidden] = 1, 0
+        lines[0, :, self.linear], lines[1:, :, self.linear] = 1, 0
 
         near, reach = nearest(lines, count)
         lines = lines.gather(2, near.expand(len(lines), -1, -1))

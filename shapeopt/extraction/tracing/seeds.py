@@ -20,8 +20,9 @@ from shapeopt.extraction.extractor import Backend
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.subdivide import subdivide
+from shapeopt.extraction.tolerances import consistently
 from shapeopt.mesh.ragged import owners_of
-from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.affine import AffineLayer, evaluate
 
 RESOLUTION = 32
 """Cells of the default grid along each side of the box."""
@@ -97,7 +98,9 @@ def subdivided_seeds(
     Raises:
         NoZero: if there are none.
     """
-    skeleton = subdivide(layers, box, surface_only=True, backend=backend)
+    skeleton = consistently(
+        lambda ulps: subdivide(layers, box, surface_only=True, backend=backend, ulps=ulps)
+    )
     found = zero_set(layers, box, skeleton, cap=False)
     if box.dimension == 2:
         return found.vertices[found.edges].mean(dim=1)
@@ -124,10 +127,10 @@ def _evaluate(
     *hidden, last = layers
     sizes = [points.new_empty(0)]
     for layer in hidden:
-        points = torch.addmm(layer.bias, points, layer.weight.T)
+        points = layer.values(points)
         sizes.append(torch.maximum(points.amax(dim=0), -points.amin(dim=0)))
-        points = points.relu_()
-    return torch.addmm(last.bias, points, last.weight.T)[:, 0], torch.cat(sizes)
+        points = layer.activated(points)
+    return last.values(points)[:, 0], torch.cat(sizes)
 
 
 @torch.no_grad()
@@ -189,7 +192,7 @@ def _search_near_cells(
     within = within[(within == 1).any(dim=1)].to(samples.points.dtype) / 2
     first, last = samples.points[corners[0][near]], samples.points[corners[-1][near]]
     points = (first[:, None] + within * (last - first)[:, None]).flatten(0, 1)
-    found = torch.cat([_values(layers, block) for block in points.split(_BLOCK)])
+    found = torch.cat([evaluate(layers, block)[:, 0] for block in points.split(_BLOCK)])
     corner = corners[0][near].repeat_interleave(len(within))
     other = torch.nonzero((found < 0) != (samples.values[corner] < 0)).flatten()
     return corner[other], points[other], found[other]
@@ -220,7 +223,7 @@ def bracketed_zeros(
             t = low + (high - low) * (low_value / (low_value - high_value))
         else:
             t = (low + high) / 2
-        value = _values(layers, start[open_] + t[:, None] * direction[open_])
+        value = evaluate(layers, start[open_] + t[:, None] * direction[open_])[:, 0]
         result[open_] = t
         is_low = (value < 0) == (low_value < 0)
         low, low_value = torch.where(is_low, t, low), torch.where(is_low, value, low_value)
@@ -254,12 +257,6 @@ def projected_seeds(
     return points[values.abs() <= _ROUNDING * size]
 
 
-def _values(layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
-    for layer in layers[:-1]:
-        points = torch.addmm(layer.bias, points, layer.weight.T).relu_()
-    return torch.addmm(layers[-1].bias, points, layers[-1].weight.T)[:, 0]
-
-
 def _value_and_gradient(
     layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
@@ -267,10 +264,11 @@ def _value_and_gradient(
     *hidden, last = layers
     masks = []
     for layer in hidden:
-        points = torch.addmm(layer.bias, points, layer.weight.T)
-        masks.append((points > 0).to(points.dtype))
-        points = points.relu_()
+        points = layer.values(points)
+        is_active = points > 0 if layer.is_linear is None else (points > 0) | layer.is_linear
+        masks.append(is_active.to(points.dtype))
+        points = layer.activated(points)
     gradient = gradient_where(layers, reversed(masks)).expand(len(points), -1)
-    values = torch.addmm(last.bias, points, last.weight.T)[:, 0]
+    values = last.values(points)[:, 0]
     size = points @ last.weight[0].abs() + last.bias.abs()
     return values, gradient, size

@@ -1,0 +1,204 @@
+"""A network's values as affine functions of its inputs and of its own ReLUs.
+
+A network that is run on a :class:`Form` in place of numbers tells how it computes: whatever it does
+that is affine is done to the coefficients, and each ReLU adds a *fold group*, numbers of its own
+that later values are affine functions of:
+
+    x --> Linear --> relu --> Linear ---> add --> f          h = relu(A x + a)      (group 1)
+     \\________________________________/                      f = B h + C x + c
+
+So skips, residuals, concatenation, slices and convolutions need no rules of their own: they are
+run, once, on coefficients. Everything that folds (leaky ReLU, absolute values, clamps, maxima,
+minima) is written with ReLUs in ``folds.py``. Coefficients keep their graph to the parameters.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from shapeopt.errors import InputError
+
+INPUT = 0
+"""The number of the group that stands for the network's inputs."""
+
+
+@dataclass
+class Group:
+    """ReLUs that are applied at once.
+
+    Attributes:
+        values: what they are applied to; of any shape, counted in its order. None for the inputs.
+        size: how many.
+    """
+
+    values: "Form | None"
+    size: int
+
+
+@dataclass
+class Record:
+    """A run of a network.
+
+    Attributes:
+        apply: what is done when a function of torch is called on forms, with its arguments.
+        groups: in the order in which they were computed.
+    """
+
+    apply: Callable[[Callable, Sequence, dict], Any]
+    groups: list[Group] = field(default_factory=list)
+
+    def inputs(self, dimension: int, like: Tensor) -> "Form":
+        """One row of inputs, ``[1, d]``."""
+        self.groups.append(Group(None, dimension))
+        return self._of_group((1, dimension), like)
+
+    def relu(self, form: "Form") -> "Form":
+        """The ReLUs of all of the form's values, as a new group."""
+        # A copy: the form itself may be changed in place.
+        values = Form(self, form.constant, form.blocks)
+        self.groups.append(Group(values, form.constant.numel()))
+        return self._of_group(form.constant.shape, form.constant)
+
+    def _of_group(self, shape: Sequence[int], like: Tensor) -> "Form":
+        number, size = len(self.groups) - 1, self.groups[-1].size
+        unit = torch.eye(size, dtype=like.dtype, device=like.device)
+        return Form(self, like.new_zeros(tuple(shape)), {number: unit.view(size, *shape)})
+
+
+@dataclass(eq=False)
+class Form:
+    """Values that are affine functions of groups; it stands for a tensor when a network is run.
+
+    Attributes:
+        record: where new groups go.
+        constant: of the shape of the values.
+        blocks: for each group, the coefficients: one more dimension in front, a row per number.
+    """
+
+    record: Record
+    constant: Tensor
+    blocks: dict[int, Tensor]
+
+    def __post_init__(self) -> None:
+        # Attributes of tensors that modules ask for before they compute.
+        self.shape, self.dtype, self.device = (
+            self.constant.shape,
+            self.constant.dtype,
+            self.constant.device,
+        )
+        self.ndim, self.requires_grad, self.is_nested = self.constant.ndim, False, False
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable, types: object, args: Sequence = (), kwargs: dict | None = None
+    ) -> Any:
+        first = forms_in((list(args), kwargs))[0]
+        return first.record.apply(function, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Any:
+        """Methods of tensors."""
+        method = getattr(Tensor, name, None) if not name.startswith("__") else None
+        if not callable(method):
+            raise AttributeError(f"a value of the network has no {name}")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.__torch_function__(method, (), (self, *args), kwargs)
+
+        return call
+
+    def become(self, other: "Form") -> None:
+        """What an operation in place does."""
+        self.constant, self.blocks = other.constant, other.blocks
+        self.__post_init__()
+
+    def size(self, dim: int | None = None) -> Any:
+        """As of a tensor."""
+        return self.constant.size() if dim is None else self.constant.size(dim)
+
+    def __len__(self) -> int:
+        return len(self.constant)
+
+    def __bool__(self) -> bool:
+        raise InputError(
+            "the network decides by its values what to compute (an if on a tensor); that is not "
+            "known to be piecewise affine"
+        )
+
+    @property
+    def T(self) -> "Form":
+        """Rows and columns exchanged."""
+        return self.t()
+
+
+def _operator(name: str) -> Callable:
+    def operate(self: Form, *args: Any) -> Any:
+        return self.__torch_function__(getattr(Tensor, name), (), (self, *args), {})
+
+    return operate
+
+
+_OPERATORS = """
+add radd sub rsub mul rmul truediv rtruediv neg matmul rmatmul getitem abs pow gt lt ge le eq ne
+"""
+for _name in _OPERATORS.split():
+    setattr(Form, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def forms_in(value: object) -> list[Form]:
+    """The forms in nested arguments."""
+    return [part for part in tree_flatten(value)[0] if isinstance(part, Form)]
+
+
+def apply_affine(function: Callable, args: Sequence, kwargs: dict) -> Any:
+    """A function that is affine in the forms among its arguments, on their coefficients.
+
+    Affine in all of them at once: a product of two forms is not.
+    """
+    leaves, tree = tree_flatten((tuple(args), kwargs))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Form)]
+    forms = [leaves[i] for i in places]
+
+    def run(*values: Tensor) -> Any:
+        filled = list(leaves)
+        for place, value in zip(places, values, strict=True):
+            filled[place] = value
+        some_args, some_kwargs = tree_unflatten(filled, tree)
+        return function(*some_args, **some_kwargs)
+
+    at = tuple(form.constant for form in forms)
+    constant, results = tree_flatten(run(*at))
+    blocks: list[dict[int, Tensor]] = [{} for _ in constant]
+    for group in sorted({group for form in forms for group in form.blocks}):
+        rows = [_block(form, group) for form in forms]
+        for block, part in zip(blocks, _each_row(run, at, rows), strict=True):
+            block[group] = part
+    record = forms[0].record
+    return tree_unflatten(
+        [
+            Form(record, value, block) if isinstance(value, Tensor) else value
+            for value, block in zip(constant, blocks, strict=True)
+        ],
+        results,
+    )
+
+
+def _block(form: Form, group: int) -> Float[Tensor, "rows ..."]:
+    if group in form.blocks:
+        return form.blocks[group]
+    size = form.record.groups[group].size
+    return form.constant.new_zeros(()).expand(size, *form.constant.shape)
+
+
+def _each_row(run: Callable, at: tuple[Tensor, ...], rows: Sequence[Tensor]) -> list[Tensor]:
+    """The linear part of the function on each row of coefficients, stacked."""
+
+    def linear(*row: Tensor) -> tuple[Tensor, ...]:
+        # The derivative, not a difference of two values: no term is rounded.
+        return torch.func.jvp(lambda *x: tuple(tree_flatten(run(*x))[0]), at, row)[1]
+
+    return list(torch.vmap(linear)(*rows))

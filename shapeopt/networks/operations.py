@@ -1,0 +1,263 @@
+"""What is done when a network that is run on forms calls a function of torch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from shapeopt.errors import InputError
+from shapeopt.networks import folds
+from shapeopt.networks.forms import Form, apply_affine, forms_in
+from shapeopt.networks.outer import OUTER, Outer
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AFFINE = _names(
+    """
+    add radd sub rsub neg negative positive sum mean cumsum diff cat concat concatenate stack
+    hstack vstack dstack getitem narrow select slice index_select gather take take_along_dim
+    reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
+    swapaxes swapdims movedim moveaxis t expand expand_as repeat tile repeat_interleave
+    broadcast_to split chunk unbind tensor_split flip roll rot90 contiguous clone detach to type
+    float double type_as cpu cuda pad constant_pad_nd avg_pool1d avg_pool2d avg_pool3d
+    adaptive_avg_pool1d adaptive_avg_pool2d interpolate pixel_shuffle unfold fold
+    """
+)
+"""Functions that are affine in all of their arguments at once."""
+
+SHAPES = _names(
+    """
+    getitem select squeeze unsqueeze view reshape flatten to float double contiguous clone
+    """
+)
+"""Functions that only move numbers."""
+
+PRODUCTS = _names(
+    """
+    mul rmul multiply matmul rmatmul mm mv bmm addmm addmv baddbmm dot inner outer einsum
+    tensordot linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d truediv div
+    divide true_divide lerp addcmul
+    """
+)
+"""Functions that are affine in one argument while the others are numbers."""
+
+ABOUT = _names(
+    """
+    dim ndimension numel is_floating_point is_complex get_device is_contiguous zeros_like
+    ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_full new_empty
+    new_tensor
+    """
+)
+"""Functions that look at the shape and dtype alone."""
+
+
+class Reduced(NamedTuple):
+    """As torch gives maxima along a dimension; which one is largest is not known."""
+
+    values: Form
+    indices: None
+
+
+def apply(function: Callable, args: Sequence, kwargs: dict) -> Any:
+    """The function on arguments with forms among them.
+
+    Raises:
+        InputError: if it is not known to be piecewise affine.
+    """
+    called = function.__name__
+    name = called.strip("_").removesuffix("_")
+    in_place = (called.endswith("_") and not called.endswith("__")) or called.startswith("__i")
+    in_place = bool(kwargs.pop("inplace", in_place))
+    if called.startswith("__i"):
+        name = name[1:]
+    result = _result(name, function, args, kwargs)
+    if in_place and isinstance(args[0], Form) and isinstance(result, Form):
+        args[0].become(result)
+        return args[0]
+    return result
+
+
+def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
+    if name in ABOUT:
+        return function(*(a.constant if isinstance(a, Form) else a for a in args), **kwargs)
+    if any(isinstance(form, Outer) for form in forms_in((list(args), kwargs))):
+        return _of_outer(name, function, args, kwargs)
+    if name in OUTER:
+        return Outer.of(name, args[0])
+    if name in FOLDS:
+        return FOLDS[name](*args, **kwargs)
+    if name in AFFINE:
+        return apply_affine(_out_of_place(function), args, kwargs)
+    if name in PRODUCTS:
+        forms = forms_in((args, kwargs))
+        if len(forms) > 1 or ("div" in name and not isinstance(args[0], Form)):
+            raise InputError(f"{name} of values that both depend on the inputs is not affine")
+        return apply_affine(_out_of_place(function), args, kwargs)
+    raise InputError(f"{name} is not known to be piecewise affine")
+
+
+def _out_of_place(function: Callable) -> Callable:
+    """The function that leaves its first argument alone."""
+    called = function.__name__
+    if called.startswith("__i") and called != "__index__":
+        return getattr(Tensor, f"__{called[3:]}")
+    if called.endswith("_") and not called.endswith("__"):
+        return getattr(Tensor, called[:-1])
+    return function
+
+
+def _of_outer(name: str, function: Callable, args: Sequence, kwargs: dict) -> Outer:
+    """What may still be done after the last activation."""
+    outer, others = args[0], [*args[1:], *kwargs.values()]
+    if isinstance(outer, Outer) and name in SHAPES:
+        return outer.with_form(apply_affine(function, args, kwargs))
+    if isinstance(outer, Outer) and name in ("add", "sub") and len(others) == 1:
+        number = others[0]
+        if isinstance(number, int | float) or (isinstance(number, Tensor) and number.numel() == 1):
+            return outer.with_form(outer, float(number) if name == "add" else -float(number))
+    bent = next(form for form in forms_in((list(args), kwargs)) if isinstance(form, Outer))
+    raise InputError(
+        f"{name} follows {bent.name}, which is not piecewise affine; it may only be the very last "
+        "activation. Train with a ReLU in its place, or see shapeopt.convert"
+    )
+
+
+def _leaky_relu(z: Form, negative_slope: float = 0.01) -> Form:
+    return folds.leaky_relu(z, negative_slope)
+
+
+def _prelu(z: Form, weight: Tensor) -> Form:
+    return folds.prelu(z, weight)
+
+
+def _softshrink(z: Form, lambd: float = 0.5) -> Form:
+    return folds.softshrink(z, lambd)
+
+
+def _maximum(p: Form | Tensor, other: Form | Tensor) -> Form:
+    return folds.maximum(p, other)
+
+
+def _minimum(p: Form | Tensor, other: Form | Tensor) -> Form:
+    return folds.minimum(p, other)
+
+
+def _relu6(z: Form) -> Form | Tensor:
+    return folds.clamp(z, 0.0, 6.0)
+
+
+def _hardtanh(z: Form, min_val: float = -1.0, max_val: float = 1.0) -> Form | Tensor:
+    return folds.clamp(z, min_val, max_val)
+
+
+def _clamp(z: Form, min: Any = None, max: Any = None) -> Form | Tensor:
+    return folds.clamp(z, min, max)
+
+
+def _clamp_min(z: Form, min: Any) -> Form | Tensor:
+    return folds.clamp(z, min, None)
+
+
+def _clamp_max(z: Form, max: Any) -> Form | Tensor:
+    return folds.clamp(z, None, max)
+
+
+def _dropout(z: Form, p: float = 0.5, training: bool = True) -> Form:
+    if training and p > 0:
+        raise InputError("dropout is active; call network.eval() first")
+    return z
+
+
+def _batch_norm(
+    z: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    if training or running_mean is None or running_var is None:
+        raise InputError("batch norm depends on the batch; call network.eval() first")
+    factor = (running_var + eps).rsqrt() * (1 if weight is None else weight)
+    shift = (0 if bias is None else bias) - running_mean * factor
+    view = [1, -1] + [1] * (z.ndim - 2)
+    return z * factor.view(view) + shift.view(view)
+
+
+def _extreme(of_two: Callable, z: Form, args: Sequence, kwargs: dict) -> Any:
+    """torch.max and torch.min in their three ways: of two, along a dimension, of all."""
+    other = args[0] if args else kwargs.get("other")
+    if isinstance(other, Form | Tensor):
+        return of_two(z, other)
+    dim = args[0] if args else kwargs.get("dim")
+    keepdim = bool(args[1] if len(args) > 1 else kwargs.get("keepdim", False))
+    result = folds.reduced(z, of_two, dim, keepdim)
+    return result if dim is None else Reduced(result, None)
+
+
+def _max(z: Form, *args: Any, **kwargs: Any) -> Any:
+    return _extreme(folds.maximum, z, args, kwargs)
+
+
+def _min(z: Form, *args: Any, **kwargs: Any) -> Any:
+    return _extreme(folds.minimum, z, args, kwargs)
+
+
+def _amax(z: Form, dim: Any = None, keepdim: bool = False) -> Form:
+    return folds.reduced(z, folds.maximum, None if dim in ((), None) else dim, keepdim)
+
+
+def _amin(z: Form, dim: Any = None, keepdim: bool = False) -> Form:
+    return folds.reduced(z, folds.minimum, None if dim in ((), None) else dim, keepdim)
+
+
+def _max_pool(dimension: int) -> Callable:
+    def pool(
+        z: Form,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Form:
+        if ceil_mode or return_indices or set(folds._tuple(dilation, dimension)) != {1}:
+            raise InputError("max pooling with dilation, ceil_mode or indices is not supported")
+        return folds.max_pool(z, kernel_size, stride, padding, dimension)
+
+    return pool
+
+
+FOLDS: dict[str, Callable] = {
+    "relu": folds.relu,
+    "relu6": _relu6,
+    "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
+    "abs": folds.absolute,
+    "absolute": folds.absolute,
+    "clamp": _clamp,
+    "clip": _clamp,
+    "clamp_min": _clamp_min,
+    "clamp_max": _clamp_max,
+    "hardtanh": _hardtanh,
+    "hardsigmoid": folds.hardsigmoid,
+    "softshrink": _softshrink,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "max": _max,
+    "min": _min,
+    "amax": _amax,
+    "amin": _amin,
+    "max_pool1d": _max_pool(1),
+    "max_pool2d": _max_pool(2),
+    "dropout": _dropout,
+    "feature_dropout": _dropout,
+    "alpha_dropout": _dropout,
+    "batch_norm": _batch_norm,
+}
+"""Functions that fold, by name, and those that are affine in eval mode alone."""

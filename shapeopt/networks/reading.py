@@ -1,0 +1,247 @@
+"""Reads any piecewise-affine network as affine layers with ReLUs between them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+
+from shapeopt.errors import InputError
+from shapeopt.networks.affine import AffineLayer, evaluate
+from shapeopt.networks.forms import Form, Record
+from shapeopt.networks.lowering import lower
+from shapeopt.networks.operations import apply
+from shapeopt.networks.outer import Outer
+
+POINTS = 32
+"""Points at which a network is compared with what was read of it."""
+
+SLACK_ULPS = 1e4
+"""Two ways to sum the same terms differ by less than this many ulps of their size."""
+
+PLAIN = (nn.Sequential, nn.Linear, nn.ReLU, nn.Identity)
+"""Modules that are read without running them."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a network.
+
+    Attributes:
+        layers: with graph; the zero set of the network is that of the layers.
+        outer: the monotone function that the network ends with, if it does.
+    """
+
+    layers: list[AffineLayer]
+    outer: Outer | None = None
+
+
+def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
+    """The network as affine layers with a ReLU between each two, none after the last.
+
+    ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` is read as it stands. Any other module is run
+    once on coefficients in place of numbers (``forms.py``): it may do whatever is affine, and fold
+    by ReLU, leaky ReLU, PReLU, ReLU6, hardtanh, hardsigmoid, softshrink, abs, clamp, maximum,
+    minimum, amax, amin and max pooling. The tensors keep their graph.
+
+    Args:
+        network: in eval mode, if that matters to it; takes ``[n, d]``.
+        dimension: d; that of the first weights if None.
+
+    Raises:
+        InputError: for what is not known to be piecewise affine, with the module and the function;
+            and for weights that are NaN or infinite.
+    """
+    network = _unwrapped(network)
+    layers = _plain_layers(network)
+    reading = Reading(layers) if layers is not None else _run_on_forms(network, dimension)
+    _check_finite(reading.layers)
+    return reading
+
+
+def affine_layers(network: nn.Module) -> list[AffineLayer]:
+    """The layers that :func:`read_network` reads."""
+    return read_network(network).layers
+
+
+@torch.no_grad()
+def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Tensor) -> None:
+    """Runs the network at a few points and compares it with what was read of it.
+
+    Args:
+        network: in the dtype and on the device of its weights.
+        reading: what :func:`read_network` read.
+        lower, upper: corners of the box that the points are drawn from, ``[d]``.
+
+    Raises:
+        InputError: if the two differ by more than rounding.
+    """
+    layers = reading.layers
+    weight = layers[0].weight
+    generator = torch.Generator().manual_seed(0)
+    place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
+    points = torch.lerp(lower.double().cpu(), upper.double().cpu(), place).to(weight)
+    size = _largest_terms(layers, points)
+    read = evaluate(layers, points)
+    read = read if reading.outer is None else reading.outer.outside(read)
+    try:
+        run = network(points)
+    except Exception as error:
+        raise InputError(
+            f"the network cannot be run on points of shape {list(points.shape)}: {error}"
+        ) from error
+    if run.shape != read.shape and run.numel() != read.numel():
+        raise InputError(
+            f"the network gives {list(run.shape)} for points of shape {list(points.shape)}, and "
+            f"not {list(read.shape)}; give it a final nn.Linear, and no reshaping over points"
+        )
+    difference = (run.reshape(read.shape) - read).abs().amax()
+    if not bool(difference <= SLACK_ULPS * torch.finfo(weight.dtype).eps * size):
+        raise InputError(
+            f"the network that runs is not the one that was read: they differ by up to "
+            f"{float(difference):.3g} at points of the box. Something takes part in its forward "
+            "pass that depends on the values or on the number of points (a patched method, random "
+            "numbers, a rounding); give a module that computes each point by itself"
+        )
+
+
+def _largest_terms(layers: Sequence[AffineLayer], points: Tensor) -> Tensor:
+    """The largest sum of absolute terms: what rounding is relative to."""
+    size = points.abs().amax()
+    for index, layer in enumerate(layers):
+        terms = points.abs() @ layer.weight.abs().T + layer.bias.abs()
+        size = torch.maximum(size, terms.amax())
+        points = layer.values(points)
+        points = layer.activated(points) if index < len(layers) - 1 else points
+    return size
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """Without the wrappers that compile a module or spread it over devices."""
+    while True:
+        wrapped = isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = getattr(network, "module" if wrapped else "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
+
+
+def _plain_layers(network: nn.Module) -> list[AffineLayer] | None:
+    """The layers of plain ``nn.Sequential``; None for anything else."""
+    leaves = _plain_leaves(network)
+    if leaves is None:
+        return None
+    layers: list[AffineLayer] = []
+    after_relu = True
+    for module in leaves:
+        if isinstance(module, nn.ReLU):
+            if not layers:
+                return None
+            after_relu = True
+        elif isinstance(module, nn.Linear):
+            bias = module.bias
+            bias = module.weight.new_zeros(module.out_features) if bias is None else bias
+            layer = AffineLayer(module.weight, bias)
+            layers.append(layer if after_relu else _compose(layers.pop(), layer))
+            after_relu = False
+    return None if not layers or after_relu else layers
+
+
+def _plain_leaves(module: nn.Module) -> list[nn.Module] | None:
+    """The modules of nested ``nn.Sequential`` in the order they run; None if anything is special:
+    another class, a patched forward, hooks, or weights that are made anew in each pass."""
+    is_special = (
+        type(module) not in PLAIN
+        or "forward" in vars(module)
+        or module._forward_pre_hooks
+        or module._forward_hooks
+        or getattr(module, "parametrizations", None) is not None
+    )
+    if is_special:
+        return None
+    if not isinstance(module, nn.Sequential):
+        return [module]
+    leaves: list[nn.Module] = []
+    # Not children(), which leaves out a module that comes a second time.
+    for child in module._modules.values():
+        inner = _plain_leaves(child) if child is not None else []
+        if inner is None:
+            return None
+        leaves += inner
+    return leaves
+
+
+def _compose(first: AffineLayer, second: AffineLayer) -> AffineLayer:
+    return AffineLayer(second.weight @ first.weight, second.weight @ first.bias + second.bias)
+
+
+def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
+    parameter = next(
+        (x for x in [*network.parameters(), *network.buffers()] if x.is_floating_point()), None
+    )
+    if parameter is None:
+        raise InputError(f"{type(network).__name__} has no weights, so there is nothing to read")
+    record = Record(apply)
+    inputs = record.inputs(dimension or _input_dimension(network), parameter)
+    with _named(network) as where:
+        try:
+            output = network(inputs)
+        except InputError as error:
+            raise InputError(f"{where()}: {error}") from None
+        except Exception as error:
+            raise InputError(
+                f"{where()} cannot be read as piecewise affine: {type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(output, Form):
+        raise InputError(
+            f"the network returns {type(output).__name__}, not one tensor that depends on its "
+            "inputs; wrap it in a module that returns the values alone"
+        )
+    layers = lower(record, output)
+    return Reading(layers, output if isinstance(output, Outer) else None)
+
+
+def _input_dimension(network: nn.Module) -> int:
+    """Of the first linear map that the network holds."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            return module.in_features
+    raise InputError(
+        f"{type(network).__name__} holds no nn.Linear that tells the number of inputs; "
+        "give bounds with two corners, such as ([-1, -1, -1], [1, 1, 1])"
+    )
+
+
+@contextmanager
+def _named(network: nn.Module) -> Iterator:
+    """Keeps the name of the module that runs, for messages."""
+    names = {id(module): name for name, module in network.named_modules()}
+    stack: list[str] = []
+
+    def enter(module: nn.Module, _: object) -> None:
+        stack.append(f"layer {names.get(id(module), '')!r} ({type(module).__name__})")
+
+    def leave(module: nn.Module, _: object, __: object) -> None:
+        stack.pop()
+
+    handles = [
+        hooks.register_module_forward_pre_hook(enter),
+        hooks.register_module_forward_hook(leave),
+    ]
+    try:
+        yield lambda: stack[-1] if stack else type(network).__name__
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check_finite(layers: Sequence[AffineLayer]) -> None:
+    for index, layer in enumerate(layers):
+        bad = sum(int((~torch.isfinite(part)).sum()) for part in (layer.weight, layer.bias))
+        if bad:
+            raise InputError(
+                f"affine layer {index} has {bad} weights that are NaN or infinite; "
+                "training has diverged (try a smaller learning rate) or the file is damaged"
+            )
