@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Bool, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.signs import Constraints, sign_vectors
@@ -37,18 +37,25 @@ class SurfaceSigns:
 
 @dataclass(frozen=True)
 class PolyhedralSurface(PolygonMesh):
-    """The zero set of a network: flat convex polygons in 3D, or a polyline in 2D.
+    """The zero set of a network: flat polygons in 3D, or a polyline in 2D.
+
+    Each polygon lies in one region, and is convex; or in several that f has one affine map in.
 
     Lengths are in units of the box it was extracted from. Vertices and normals carry the gradient
     to the network's weights, unless it was extracted under ``torch.no_grad()``. Normals come from
     the gradient of f in each polygon's region, so slivers have exact ones too.
 
     Attributes:
-        signs: the cells' sign-vectors.
+        signs: the cells' sign-vectors; of a polygon in several regions those of one of them.
+        is_joined: the polygons in several regions; None if there are none.
     """
 
     signs: SurfaceSigns
+    is_joined: Bool[Tensor, "f"] | None = None
 
     def triangles(self) -> Int64[Tensor, "t 3"]:
-        """Every polygon cut into a fan of triangles at its first corner, in polygon order."""
-        return fan_triangles(self.face_vertices, self.face_offsets)
+        """Every polygon cut into triangles of its corners, in polygon order: convex ones into a
+        fan at the first corner."""
+        if self.is_joined is None:
+            return fan_triangles(self.face_vertices, self.face_offsets)
+        return self.fans_or_ears(self.is_joined)

@@ -9,17 +9,16 @@ copies. That is consistent, and of no use: so edges that are no longer than roun
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
+from shapeopt.extraction.rebuilding import Loops, select
 from shapeopt.extraction.tolerances import SHORTEST_EDGE
 from shapeopt.mesh.components import connected
-from shapeopt.mesh.polygons import edges_of_corners, next_corner, pair_faces
+from shapeopt.mesh.polygons import edges_of_corners, next_corner
 from shapeopt.mesh.ragged import offsets_of, owners_of
 from shapeopt.mesh.safe_norm import safe_norm
 
@@ -39,7 +38,7 @@ def without_extent(
         return found
     stays = _representatives(found, is_short, quality)
     if found.vertices.shape[1] == 2:
-        return _select(found, stays[found.edges], torch.nonzero(~is_short).flatten())
+        return select(found, stays[found.edges], torch.nonzero(~is_short).flatten())
     return _rebuild(found, stays)
 
 
@@ -77,15 +76,6 @@ def _representatives(
     return stays
 
 
-class _Loops(NamedTuple):
-    """Boundaries of polygons, side by side: where each starts, its corners and its edges."""
-
-    faces: Int64[Tensor, "f"]
-    offsets: Int64[Tensor, "f_plus_1"]
-    corners: Int64[Tensor, "m"]
-    edges: Int64[Tensor, "m"]
-
-
 def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
     """The zero set of polygons after each vertex was replaced by the one that stands for it."""
     corners = stays[found.face_vertices]
@@ -94,7 +84,7 @@ def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
     owner = owners_of(found.face_offsets)
     sizes = torch.bincount(owner[is_side], minlength=found.num_faces)
     every = torch.arange(found.num_faces, device=corners.device)
-    loops = _Loops(every, offsets_of(sizes), corners[is_side], edges[is_side])
+    loops = Loops(every, offsets_of(sizes), corners[is_side], edges[is_side])
     loops = _split_where_pinched(loops)
 
     sizes = loops.offsets.diff()
@@ -106,11 +96,11 @@ def _rebuild(found: ZeroSet, stays: Int64[Tensor, "v"]) -> ZeroSet:
     kept = _at_the_box(found, edge_class)[kept]
     faces = torch.nonzero(sizes > 2).flatten()
     offsets = offsets_of(sizes[faces])
-    return _select(
+    return select(
         found,
         stays[found.edges],
         kept,
-        _Loops(loops.faces[faces], offsets, loops.corners[stay], place),
+        Loops(loops.faces[faces], offsets, loops.corners[stay], place),
     )
 
 
@@ -123,7 +113,7 @@ def _at_the_box(found: ZeroSet, edge_class: Int64[Tensor, "e"]) -> Int64[Tensor,
     return stands
 
 
-def _split_where_pinched(loops: _Loops) -> _Loops:
+def _split_where_pinched(loops: Loops) -> Loops:
     """Loops without a repeated corner: one that comes back to a corner is cut there."""
     owner = owners_of(loops.offsets)
     width = int(loops.corners.max()) + 1 if len(loops.corners) else 1
@@ -145,7 +135,7 @@ def _split_where_pinched(loops: _Loops) -> _Loops:
             sizes.append(owner.new_tensor([len(loop)]))
             corners.append(found[:, 0])
             edges.append(found[:, 1])
-    return _Loops(
+    return Loops(
         torch.cat(faces), offsets_of(torch.cat(sizes)), torch.cat(corners), torch.cat(edges)
     )
 
@@ -161,42 +151,3 @@ def _simple_loops(sides: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]
             del walk[at:]
         walk.append(side)
     yield walk
-
-
-def _select(
-    found: ZeroSet,
-    ends: Int64[Tensor, "e 2"],
-    edges: Int64[Tensor, "k"],
-    loops: _Loops | None = None,
-) -> ZeroSet:
-    """The chosen edges with their new ends, the loops round the faces, and the vertices in use."""
-    vertices, ends = torch.unique(ends[edges], return_inverse=True)
-    if loops is None:
-        face_vertices, face_offsets, faces = (
-            found.face_vertices,
-            found.face_offsets,
-            found.face_planes.new_empty(0),
-        )
-        edge_faces = found.edge_faces[edges]
-    else:
-        face_vertices = torch.searchsorted(vertices, loops.corners)
-        face_offsets, faces = loops.offsets, loops.faces
-        edge_faces = pair_faces(loops.edges, owners_of(loops.offsets), len(edges))
-    signs = found.signs
-    return ZeroSet(
-        found.vertices[vertices],
-        ends,
-        edge_faces,
-        face_offsets,
-        face_vertices,
-        SurfaceSigns(
-            signs.constraints,
-            signs.vertex_zeros[vertices],
-            signs.vertex_plus_bits[vertices],
-            signs.edge_zeros[edges],
-            signs.face_plus_bits[faces],
-            signs.vertex_keys[vertices],
-        ),
-        found.face_planes[faces],
-        found.is_oriented,
-    )

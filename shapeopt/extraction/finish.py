@@ -1,6 +1,7 @@
 """From the cells of a zero set to the surface: orientation, normals, and the gradient."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,6 +17,7 @@ from shapeopt.complex.differentiate import (
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.collapse import without_extent
+from shapeopt.extraction.dissolve import without_flat_folds
 from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.extraction.orientation import oriented
 from shapeopt.extraction.progress import Inconsistent
@@ -29,6 +31,8 @@ def finish(
     box: Box,
     found: ZeroSet,
     rows_at: Callable[[ZeroSet], Float[Tensor, "v d d"]] | None = None,
+    *,
+    all_folds: bool = False,
 ) -> PolyhedralSurface:
     """The surface, with the graph of the layers.
 
@@ -37,6 +41,7 @@ def finish(
         box: the domain, of size 1.
         found: the cells.
         rows_at: gives the gradients of the constraints that are 0 at each vertex, if known.
+        all_folds: keep the folds that do not bend f.
 
     Raises:
         NoZero: if nothing has an extent beyond rounding.
@@ -48,21 +53,44 @@ def finish(
     found = without_extent(everything, lambda some: _sharpness(constant, everything, some))
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
-    signs = found.signs
+    gradients = affine_gradients(layers, found.signs.constraints, found.signs.face_plus_bits)
+    normals = unit(_with_plane_normals(gradients, found.face_planes))
+    if not found.is_oriented:
+        corners = oriented(constant, found, normals.detach())
+        found = replace(found, face_vertices=corners, is_oriented=True)
+    _check(found)
+    is_joined = None
+    if not all_folds:
+        dissolved = without_flat_folds(found, _gradients_of(constant, found, gradients))
+        if dissolved is not None:
+            found, faces, is_joined = dissolved
+            normals = normals[faces]
     vertices = found.vertices
     if carries_gradient(layers):
+        signs = found.signs
         where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_plus_bits
         rows = None if rows_at is None else rows_at(found)
         vertices = differentiable_vertices(layers, box, *where, rows)
-    gradients = affine_gradients(layers, signs.constraints, signs.face_plus_bits)
-    normals = unit(_with_plane_normals(gradients, found.face_planes))
-    corners = found.face_vertices
-    if not found.is_oriented:
-        corners = oriented(constant, found, normals.detach())
-    _check(found, corners)
     return PolyhedralSurface(
-        vertices, found.edges, found.edge_faces, found.face_offsets, corners, normals, signs
+        vertices,
+        found.edges,
+        found.edge_faces,
+        found.face_offsets,
+        found.face_vertices,
+        normals,
+        found.signs,
+        is_joined,
     )
+
+
+def _gradients_of(
+    layers: Sequence[AffineLayer], found: ZeroSet, of_faces: Float[Tensor, "f d"]
+) -> Float[Tensor, "n d"]:
+    """The gradient of f on each polygon; in 2D, on each edge."""
+    if found.vertices.shape[1] == 3:
+        return of_faces.detach()
+    one, two = found.signs.vertex_plus_bits[found.edges].unbind(1)
+    return affine_gradients(layers, found.signs.constraints, one | two)
 
 
 @torch.no_grad()
@@ -90,7 +118,7 @@ def _with_plane_normals(
     return torch.where(planes[:, None] >= 0, side[:, None] * axes[axis], gradients)
 
 
-def _check(found: ZeroSet, corners: Int64[Tensor, "m"]) -> None:
+def _check(found: ZeroSet) -> None:
     """Raises ExtractionError for what is no surface: better no result than a wrong one."""
     num_neurons = found.signs.constraints.num_neurons
     if found.vertices.shape[1] == 2:
@@ -105,7 +133,7 @@ def _check(found: ZeroSet, corners: Int64[Tensor, "m"]) -> None:
             "the surface ends inside the box, which the zero set of a continuous function cannot "
             "do: rounding decided a sign in two ways; please report the network"
         )
-    if not is_wound_consistently(corners, found.face_offsets, found.num_vertices):
+    if not is_wound_consistently(found.face_vertices, found.face_offsets, found.num_vertices):
         raise Inconsistent(
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"

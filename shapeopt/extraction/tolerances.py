@@ -58,6 +58,10 @@ SHORTEST_EDGE = 2.0**-34
 """Edges shorter than this, in units of the box, are contracted: their ends are one point."""
 
 
+FLATTEST_FOLD = 2.0**-36
+"""Gradients that differ by less than this part of their size are the same: f does not bend."""
+
+
 CERTAIN_ASPECT = 1e-3
 """A polygon whose area is at least this part of its longest edge squared is told by its area, if"""
 CERTAIN_LENGTH = 1e-6

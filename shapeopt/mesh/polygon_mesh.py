@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from shapeopt.errors import InputError
@@ -143,12 +143,17 @@ class PolygonMesh:
 
         A fan at the first corner where the polygon is convex; elsewhere ears are clipped.
         """
+        return self.fans_or_ears(torch.ones(self.num_faces, dtype=torch.bool))
+
+    def fans_or_ears(self, may_bend: Bool[Tensor, "f"]) -> Int64[Tensor, "t 3"]:
+        """The triangles, given which polygons may not be convex."""
         fans = fan_triangles(self.face_vertices, self.face_offsets)
         owner = self.triangle_faces()
         a, b, c = self.vertices.detach()[fans].unbind(1)
         heights = torch.linalg.cross(b - a, c - a, dim=1) * self.face_normals.detach()[owner]
         bent = torch.zeros(self.num_faces, dtype=torch.bool, device=fans.device)
         bent[owner[heights.sum(dim=1) < 0]] = True
+        bent &= may_bend.to(bent.device)
         if not bool(bent.any()):
             return fans
         places = torch.nonzero(bent[owner]).flatten()

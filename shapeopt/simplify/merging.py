@@ -97,7 +97,7 @@ class _Regions:
         self.owner: dict[tuple[int, int], int] = {}
         for name, (polygon, normal) in enumerate(zip(polygons, normals.numpy(), strict=True)):
             loop = list(polygon)
-            moments = _moments(vertices[loop])
+            moments = _moments(vertices[loop], normal)
             corners = np.array(loop)
             self.alive[name] = _Region(loop, corners, normal[None], moments, normal)
             self.owner.update(dict.fromkeys(_sides(loop), name))
@@ -189,10 +189,13 @@ def _joined(one: Sequence[int], two: Sequence[int]) -> list[int] | None:
     return loop if len(loop) == len(following) else None
 
 
-def _moments(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "4 4"]:
-    """Integral of (x, 1) (x, 1)^T over a flat convex polygon."""
+def _moments(
+    points: Float[np.ndarray, "n 3"], normal: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "4 4"]:
+    """Integral of (x, 1) (x, 1)^T over a flat polygon, convex or not."""
     a, b, c = np.broadcast_arrays(points[:1], points[1:-1], points[2:])
-    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    # Of a fan, what lies outside the polygon is covered as often backwards.
+    areas = np.cross(b - a, c - a) @ normal / 2
     # Over a triangle, a product of affine functions is that at the middles of its sides.
     middles = np.concatenate([a + b, b + c, c + a]) / 2
     padded = np.concatenate([middles, np.ones((len(middles), 1))], axis=1)

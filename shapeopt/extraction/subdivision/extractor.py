@@ -23,6 +23,7 @@ class Subdivision(Extractor):
     Attributes:
         cap: in 3D, add the parts of the box's own faces where f < 0, so that a shape that leaves
             the box still bounds a solid.
+        all_folds: cut the surface by the folds that do not bend f, too.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron with its layer, its place there, and the vertices so far.
         backend: see :data:`shapeopt.extraction.extractor.Backend`.
@@ -32,6 +33,7 @@ class Subdivision(Extractor):
     """
 
     cap: bool = False
+    all_folds: bool = False
     max_bytes: int | None = None
     progress: Progress | None = None
     backend: Backend = "auto"
@@ -63,6 +65,8 @@ class Subdivision(Extractor):
                 backend=self.backend,
                 ulps=ulps,
             )
-            return finish(layers, box, zero_set(constant, box, skeleton, self.cap))
+            return finish(
+                layers, box, zero_set(constant, box, skeleton, self.cap), all_folds=self.all_folds
+            )
 
         return consistently(surface)

@@ -50,6 +50,7 @@ class Tracing(Extractor):
         complete: take seeds from edge subdivision, which misses nothing, at its price.
         search_every: calls between two searches for seeds. A component that appears in between is
             found by the next search.
+        all_folds: cut the surface by the folds that do not bend f, too.
         backend: see :data:`shapeopt.extraction.extractor.Backend`.
 
     Raises:
@@ -63,6 +64,7 @@ class Tracing(Extractor):
         seeds: Float[Tensor, "n d"] | int = RESOLUTION,
         complete: bool = False,
         search_every: int = 100,
+        all_folds: bool = False,
         backend: Backend = "auto",
     ):
         if isinstance(seeds, int) and seeds < 1:
@@ -75,6 +77,7 @@ class Tracing(Extractor):
         self.seeds = seeds
         self.complete = complete
         self.search_every = search_every
+        self.all_folds = all_folds
         self.backend = backend
         self.reset()
 
@@ -118,7 +121,7 @@ class Tracing(Extractor):
         found = assemble(solver, cells)
         self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
         rows_at = partial(solved.rows_at, solver) if solved is not None else None
-        surface = finish(unit.layers, box, found, rows_at)
+        surface = finish(unit.layers, box, found, rows_at, all_folds=self.all_folds)
         if has_copies(surface.vertices.detach()):
             raise ExtractionError(
                 "two sheets of the zero set lie on each other: it runs along a fold of the network"
@@ -144,7 +147,8 @@ class Tracing(Extractor):
             raise error
         if isinstance(error, ExtractionError):
             warnings.warn(f"edge subdivision was used instead of tracing: {error}", stacklevel=4)
-        return Subdivision(backend=self.backend).surface_of(network, unit)
+        subdivision = Subdivision(all_folds=self.all_folds, backend=self.backend)
+        return subdivision.surface_of(network, unit)
 
 
 @dataclass(frozen=True)
