@@ -13,8 +13,10 @@ from shapeopt.complex.cells import (
     incidence,
     region_maps,
 )
+from shapeopt.complex.interfaces import Interfaces, interfaces, region_labels
 from shapeopt.complex.signs import sign_vectors
 from shapeopt.complex.skeleton import Skeleton
+from shapeopt.errors import InputError
 from shapeopt.networks.affine import AffineLayer
 
 
@@ -71,6 +73,22 @@ class PolyhedralComplex:
         """
         regions = self.cells(self.skeleton.constraints.dimension) if regions is None else regions
         return region_maps(self.layers, self.skeleton.constraints, regions.plus_bits)
+
+    def region_labels(self, regions: Cells | None = None) -> Int64[Tensor, "r"]:
+        """The output that is largest in each region, for a complex with ``boundaries=True``."""
+        regions = self.cells(self.skeleton.constraints.dimension) if regions is None else regions
+        return region_labels(self.skeleton, self.layers, self.vertices, regions)
+
+    def interfaces(self) -> Interfaces:
+        """The facets between regions of different labels, for one with ``boundaries=True``.
+
+        Raises:
+            InputError: in other dimensions than 2 and 3.
+        """
+        dimension = self.skeleton.constraints.dimension
+        if dimension not in (2, 3):
+            raise InputError(f"interfaces are drawn in 2 and 3 dimensions, not in {dimension}")
+        return interfaces(self.skeleton, self.layers, self.vertices)
 
     def vertex_sign_vectors(self) -> Int[Tensor, "v constraints"]:
         """Sign-vectors of the vertices, int8 of -1, 0, +1: neurons first, then the box planes."""

@@ -21,6 +21,7 @@ from shapeopt.extraction.tolerances import consistently
 from shapeopt.extraction.tracing.extractor import Tracing
 from shapeopt.networks.affine import AffineLayer, without_graph
 from shapeopt.networks.reading import check_reading, read_network
+from shapeopt.networks.views import Classes, LevelSet
 
 METHODS: dict[str, type[Extractor]] = {"subdivide": Subdivision, "trace": Tracing}
 
@@ -29,16 +30,20 @@ def extract_complex(
     network: nn.Module,
     bounds: Bounds = (-0.5, 0.5),
     *,
+    boundaries: bool = False,
     dtype: torch.dtype | None = None,
     max_bytes: int | None = None,
     progress: Progress | None = None,
     backend: Backend = "auto",
 ) -> PolyhedralComplex:
-    """The whole polyhedral complex of a ReLU network in a box, by edge subdivision.
+    """The whole polyhedral complex of a network in a box, by edge subdivision: all of its folds.
 
     Args:
-        network: ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU``, any input and output size.
+        network: any piecewise-affine module, see :func:`shapeopt.networks.reading.read_network`;
+            any input and output size.
         bounds: lower and upper corner of the box.
+        boundaries: cut where two outputs tie for the largest, too, and not where outputs are 0:
+            the complex of a classifier, with its decision boundaries as ``interfaces()``.
         dtype: to compute with, ``torch.float32`` or ``torch.float64``; the network's if None.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron with its layer, its place there, and the vertices so far.
@@ -48,7 +53,9 @@ def extract_complex(
     piecewise affine or has NaN weights, and for an empty box; and
     :class:`shapeopt.ExtractionError` if it needs more memory than allowed.
     """
-    layers, box = prepare(network, bounds, dtype)
+    layers, box = prepare(Classes(network) if boundaries else network, bounds, dtype)
+    if boundaries:
+        layers[-1] = layers[-1].uncut()
     unit = condition(layers, box)
     subdivided = partial(subdivide, max_bytes=max_bytes, progress=progress, backend=backend)
     try:
@@ -70,16 +77,21 @@ def extract_surface(
     network: nn.Module,
     bounds: Bounds = (-0.5, 0.5),
     *,
+    level: float = 0.0,
+    output: int | None = None,
     extractor: Extractor | None = None,
     method: Literal["subdivide", "trace"] | None = None,
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> PolyhedralSurface:
-    """The exact zero set of a ReLU network R^3 -> R (or R^2 -> R) in a box.
+    """The exact zero set of a piecewise-affine network R^3 -> R (or R^2 -> R) in a box.
 
     Args:
-        network: ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU`` with one output, f < 0 inside.
+        network: any module that is read by :func:`shapeopt.networks.reading.read_network`, such as
+            ``nn.Sequential`` of ``nn.Linear`` and ``nn.ReLU``; f < 0 inside.
         bounds: lower and upper corner of the box.
+        level: the surface is where f has this value.
+        output: which output f is, if there are several.
         extractor: the algorithm with its settings: :class:`shapeopt.Subdivision`, which misses
             nothing, or :class:`shapeopt.Tracing`, which is many times faster on large networks,
             and faster still when it is given again for the same network.
@@ -102,14 +114,19 @@ def extract_surface(
             subdivision, if it needs more memory than allowed.
     """
     extractor = _extractor(extractor, method, options)
-    layers, box = prepare(network, bounds, dtype)
+    is_view = output is not None or level != 0
+    view = LevelSet(network, output, level) if is_view else network
+    layers, box = prepare(view, bounds, dtype)
     if box.dimension not in (2, 3):
         raise InputError(
             f"the network has {box.dimension} inputs; a surface exists for 3 (polygons) and 2 "
             "(a polyline). extract_complex works in any dimension"
         )
     if len(layers[-1].bias) != 1:
-        raise InputError(f"the network has {len(layers[-1].bias)} outputs; a surface needs one")
+        raise InputError(
+            f"the network has {len(layers[-1].bias)} outputs; a surface needs one: choose it with "
+            "output="
+        )
     unit = condition(layers, box)
     try:
         surface = extractor.surface_of(network, unit)
@@ -127,7 +144,7 @@ def prepare(
     network: nn.Module, bounds: Bounds, dtype: torch.dtype | None
 ) -> tuple[list[AffineLayer], Box]:
     """Affine layers and domain to work on, with their checks."""
-    reading = read_network(network)
+    reading = read_network(network, _dimension_of(bounds))
     weight = reading.layers[0].weight
     dtype = dtype or weight.dtype
     if dtype not in (torch.float32, torch.float64):
@@ -136,6 +153,18 @@ def prepare(
     box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
     check_reading(network, reading, box.lower, box.upper)
     return layers, box
+
+
+def _dimension_of(bounds: Bounds) -> int | None:
+    """The number of coordinates of the corners, if they have one for each axis."""
+    try:
+        return max(len(torch.as_tensor(corner).flatten()) for corner in bounds if _is_list(corner))
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _is_list(corner: object) -> bool:
+    return not isinstance(corner, int | float) and torch.as_tensor(corner).ndim > 0
 
 
 def _extractor(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -55,8 +56,9 @@ class PolygonMesh:
             InputError: if an edge has more than two polygons.
         """
         device = vertices.device
-        sizes = torch.tensor([len(polygon) for polygon in polygons], device=device)
-        corners = torch.tensor([v for polygon in polygons for v in polygon], device=device)
+        numbers = partial(torch.tensor, dtype=torch.int64, device=device)
+        sizes = numbers([len(polygon) for polygon in polygons])
+        corners = numbers([v for polygon in polygons for v in polygon])
         offsets = offsets_of(sizes)
         ends = torch.stack([corners, corners[next_corner(offsets)]], dim=1).sort(dim=1).values
         edges, edge_of = torch.unique(ends, dim=0, return_inverse=True)

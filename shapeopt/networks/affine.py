@@ -33,6 +33,10 @@ class AffineLayer(NamedTuple):
             return values.relu() if values.requires_grad else values.relu_()
         return torch.where(self.is_linear, values, values.relu())
 
+    def uncut(self) -> "AffineLayer":
+        """The layer with linear neurons alone: nothing folds at its zeros."""
+        return self._replace(is_linear=torch.ones_like(self.bias, dtype=torch.bool))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "AffineLayer":
         """The layer with the function applied to weight and bias."""
         return AffineLayer(function(self.weight), function(self.bias), self.is_linear)

@@ -3,47 +3,45 @@
     |z| = 2 relu(z) - z                 max(p, q) = q + relu(p - q)
     leaky(z) = a z + (1 - a) relu(z)    clamp(z, l, u) = l + relu(z - l) - relu(z - u)
 
-A maximum of many values is a tree of maxima of two.
+A maximum of many values is a tree of maxima of two. All tensors here are forms, or numbers.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from shapeopt.errors import InputError
-
-Form = Any
-"""A :class:`shapeopt.networks.forms.Form`, which has the operators of tensors."""
+from shapeopt.networks.forms import Form
 
 
-def relu(z: Form) -> Form:
-    """0 where z is negative."""
+def relu(z: Tensor) -> Tensor:
+    """0 where z is negative; z is a form."""
+    assert isinstance(z, Form)
     return z.record.relu(z)
 
 
-def leaky_relu(z: Form, slope: float | Tensor = 0.01) -> Form:
+def leaky_relu(z: Tensor, slope: float | Tensor = 0.01) -> Tensor:
     """z times the slope where z is negative."""
     return z * slope + relu(z) * (1 - slope)
 
 
-def prelu(z: Form, slope: Tensor) -> Form:
+def prelu(z: Tensor, slope: Tensor) -> Tensor:
     """Leaky, with a slope for each channel, the second dimension."""
     if slope.numel() > 1:
         slope = slope.view(-1, *[1] * (z.ndim - 2))
     return leaky_relu(z, slope)
 
 
-def absolute(z: Form) -> Form:
+def absolute(z: Tensor) -> Tensor:
     """|z|."""
     return relu(z) * 2 - z
 
 
 def clamp(
-    z: Form, low: float | Tensor | None = None, high: float | Tensor | None = None
-) -> Form | Tensor:
+    z: Tensor, low: float | Tensor | None = None, high: float | Tensor | None = None
+) -> Tensor:
     """z between bounds that are numbers; either may be missing.
 
     Raises:
@@ -59,29 +57,32 @@ def clamp(
     return raised - relu(z - high)
 
 
-def softshrink(z: Form, width: float = 0.5) -> Form:
+def softshrink(z: Tensor, width: float = 0.5) -> Tensor:
     """0 between - width and width, and z moved towards 0 by it elsewhere."""
     return relu(z - width) - relu(-z - width)
 
 
-def hardsigmoid(z: Form) -> Form | Tensor:
+def hardsigmoid(z: Tensor) -> Tensor:
     """Clamped z / 6 + 1 / 2."""
     return clamp(z / 6 + 0.5, 0.0, 1.0)
 
 
-def maximum(p: Form | Tensor, q: Form | Tensor) -> Form:
+def maximum(p: Tensor, q: Tensor) -> Tensor:
     """The larger one of each pair."""
     return q + relu(p - q)
 
 
-def minimum(p: Form | Tensor, q: Form | Tensor) -> Form:
+def minimum(p: Tensor, q: Tensor) -> Tensor:
     """The smaller one of each pair."""
     return q - relu(q - p)
 
 
 def reduced(
-    z: Form, of_two: Callable[[Form, Form], Form], dim: int | Sequence[int] | None, keepdim: bool
-) -> Form:
+    z: Tensor,
+    of_two: Callable[[Tensor, Tensor], Tensor],
+    dim: int | Sequence[int] | None,
+    keepdim: bool,
+) -> Tensor:
     """Maxima or minima along dimensions; over everything if ``dim`` is None."""
     if not isinstance(dim, int):
         axes = range(z.ndim) if dim is None else [axis % z.ndim for axis in dim]
@@ -97,12 +98,12 @@ def reduced(
 
 
 def max_pool(
-    z: Form,
+    z: Tensor,
     kernel: int | Sequence[int],
     stride: int | Sequence[int] | None,
     padding: int | Sequence[int],
     dimension: int,
-) -> Form:
+) -> Tensor:
     """Maxima over windows of the last dimensions."""
     sides = z.shape[-dimension:]
     kernel, padding = _tuple(kernel, dimension), _tuple(padding, dimension)

@@ -70,11 +70,12 @@ class Record:
         return Form(self, like.new_zeros(tuple(shape)), {number: unit.view(size, *shape)})
 
 
-@dataclass(eq=False)
-class Form:
+class Form(Tensor):
     """Values that are affine functions of groups; it stands for a tensor when a network is run.
 
-    Attributes:
+    It is a tensor without numbers: whatever is done to it goes to ``record.apply``.
+
+    Args:
         record: where new groups go.
         constant: of the shape of the values.
         blocks: for each group, the coefficients: one more dimension in front, a row per number.
@@ -84,69 +85,36 @@ class Form:
     constant: Tensor
     blocks: dict[int, Tensor]
 
-    def __post_init__(self) -> None:
-        # Attributes of tensors that modules ask for before they compute.
-        self.shape, self.dtype, self.device = (
-            self.constant.shape,
-            self.constant.dtype,
-            self.constant.device,
+    def __new__(cls, record: Record, constant: Tensor, blocks: dict[int, Tensor]) -> "Form":
+        """A tensor without storage."""
+        form = torch.Tensor._make_wrapper_subclass(
+            cls, constant.shape, dtype=constant.dtype, device=constant.device
         )
-        self.ndim, self.requires_grad, self.is_nested = self.constant.ndim, False, False
+        form.record, form.constant, form.blocks = record, constant, blocks
+        return form
 
     @classmethod
     def __torch_function__(
         cls, function: Callable, types: object, args: Sequence = (), kwargs: dict | None = None
     ) -> Any:
+        """See :func:`shapeopt.networks.operations.apply`."""
         first = forms_in((list(args), kwargs))[0]
         return first.record.apply(function, args, kwargs or {})
 
-    def __getattr__(self, name: str) -> Any:
-        """Methods of tensors."""
-        method = getattr(Tensor, name, None) if not name.startswith("__") else None
-        if not callable(method):
-            raise AttributeError(f"a value of the network has no {name}")
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Callable, types: object, args: Sequence = (), kwargs: dict | None = None
+    ) -> Any:
+        """What torch does by itself, past ``record.apply``.
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self.__torch_function__(method, (), (self, *args), kwargs)
-
-        return call
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{function} asks for numbers, which are not there yet")
 
     def become(self, other: "Form") -> None:
-        """What an operation in place does."""
+        """What an operation in place does; the shape stays."""
         self.constant, self.blocks = other.constant, other.blocks
-        self.__post_init__()
-
-    def size(self, dim: int | None = None) -> Any:
-        """As of a tensor."""
-        return self.constant.size() if dim is None else self.constant.size(dim)
-
-    def __len__(self) -> int:
-        return len(self.constant)
-
-    def __bool__(self) -> bool:
-        raise InputError(
-            "the network decides by its values what to compute (an if on a tensor); that is not "
-            "known to be piecewise affine"
-        )
-
-    @property
-    def T(self) -> "Form":
-        """Rows and columns exchanged."""
-        return self.t()
-
-
-def _operator(name: str) -> Callable:
-    def operate(self: Form, *args: Any) -> Any:
-        return self.__torch_function__(getattr(Tensor, name), (), (self, *args), {})
-
-    return operate
-
-
-_OPERATORS = """
-add radd sub rsub mul rmul truediv rtruediv neg matmul rmatmul getitem abs pow gt lt ge le eq ne
-"""
-for _name in _OPERATORS.split():
-    setattr(Form, f"__{_name}__", _operator(f"__{_name}__"))
 
 
 def forms_in(value: object) -> list[Form]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from shapeopt.errors import InputError
@@ -46,18 +47,21 @@ PRODUCTS = _names(
 
 ABOUT = _names(
     """
-    dim ndimension numel is_floating_point is_complex get_device is_contiguous zeros_like
-    ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_full new_empty
-    new_tensor
+    dim ndimension numel is_floating_point is_complex get_device is_contiguous len hash size stride
+    zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_full
+    new_empty new_tensor
     """
 )
 """Functions that look at the shape and dtype alone."""
 
 
+IN_PLACE = _names("__iadd__ __isub__ __imul__ __itruediv__ __idiv__")
+
+
 class Reduced(NamedTuple):
     """As torch gives maxima along a dimension; which one is largest is not known."""
 
-    values: Form
+    values: Tensor
     indices: None
 
 
@@ -68,16 +72,30 @@ def apply(function: Callable, args: Sequence, kwargs: dict) -> Any:
         InputError: if it is not known to be piecewise affine.
     """
     called = function.__name__
+    if called == "__get__":
+        return _attribute(function, args[0])
     name = called.strip("_").removesuffix("_")
-    in_place = (called.endswith("_") and not called.endswith("__")) or called.startswith("__i")
+    in_place = (called.endswith("_") and not called.endswith("__")) or called in IN_PLACE
     in_place = bool(kwargs.pop("inplace", in_place))
-    if called.startswith("__i"):
-        name = name[1:]
+    name = name[1:] if called in IN_PLACE else name
     result = _result(name, function, args, kwargs)
     if in_place and isinstance(args[0], Form) and isinstance(result, Form):
         args[0].become(result)
         return args[0]
     return result
+
+
+def _attribute(getter: Callable, form: Form) -> Any:
+    """Of a tensor: its shape and what else is known of it without numbers."""
+    name = getattr(getter, "__self__", getter).__name__
+    if name == "T":
+        return form.t() if form.ndim == 2 else form.permute(*reversed(range(form.ndim)))
+    if name == "mT":
+        return form.transpose(-1, -2)
+    if name == "data":
+        return form
+    with torch._C.DisableTorchFunctionSubclass():
+        return getter(form)
 
 
 def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
@@ -96,13 +114,18 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
         if len(forms) > 1 or ("div" in name and not isinstance(args[0], Form)):
             raise InputError(f"{name} of values that both depend on the inputs is not affine")
         return apply_affine(_out_of_place(function), args, kwargs)
+    if name == "bool":
+        raise InputError(
+            "the network decides by its values what to compute (an if on a tensor); that is not "
+            "known to be piecewise affine"
+        )
     raise InputError(f"{name} is not known to be piecewise affine")
 
 
 def _out_of_place(function: Callable) -> Callable:
     """The function that leaves its first argument alone."""
     called = function.__name__
-    if called.startswith("__i") and called != "__index__":
+    if called in IN_PLACE:
         return getattr(Tensor, f"__{called[3:]}")
     if called.endswith("_") and not called.endswith("__"):
         return getattr(Tensor, called[:-1])
@@ -120,59 +143,59 @@ def _of_outer(name: str, function: Callable, args: Sequence, kwargs: dict) -> Ou
             return outer.with_form(outer, float(number) if name == "add" else -float(number))
     bent = next(form for form in forms_in((list(args), kwargs)) if isinstance(form, Outer))
     raise InputError(
-        f"{name} follows {bent.name}, which is not piecewise affine; it may only be the very last "
+        f"{name} follows {bent.activation}, which is not piecewise affine; it may only be the very last "
         "activation. Train with a ReLU in its place, or see shapeopt.convert"
     )
 
 
-def _leaky_relu(z: Form, negative_slope: float = 0.01) -> Form:
+def _leaky_relu(z: Tensor, negative_slope: float = 0.01) -> Tensor:
     return folds.leaky_relu(z, negative_slope)
 
 
-def _prelu(z: Form, weight: Tensor) -> Form:
+def _prelu(z: Tensor, weight: Tensor) -> Tensor:
     return folds.prelu(z, weight)
 
 
-def _softshrink(z: Form, lambd: float = 0.5) -> Form:
+def _softshrink(z: Tensor, lambd: float = 0.5) -> Tensor:
     return folds.softshrink(z, lambd)
 
 
-def _maximum(p: Form | Tensor, other: Form | Tensor) -> Form:
+def _maximum(p: Tensor, other: Tensor) -> Tensor:
     return folds.maximum(p, other)
 
 
-def _minimum(p: Form | Tensor, other: Form | Tensor) -> Form:
+def _minimum(p: Tensor, other: Tensor) -> Tensor:
     return folds.minimum(p, other)
 
 
-def _relu6(z: Form) -> Form | Tensor:
+def _relu6(z: Tensor) -> Tensor:
     return folds.clamp(z, 0.0, 6.0)
 
 
-def _hardtanh(z: Form, min_val: float = -1.0, max_val: float = 1.0) -> Form | Tensor:
+def _hardtanh(z: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     return folds.clamp(z, min_val, max_val)
 
 
-def _clamp(z: Form, min: Any = None, max: Any = None) -> Form | Tensor:
+def _clamp(z: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return folds.clamp(z, min, max)
 
 
-def _clamp_min(z: Form, min: Any) -> Form | Tensor:
+def _clamp_min(z: Tensor, min: Any) -> Tensor:
     return folds.clamp(z, min, None)
 
 
-def _clamp_max(z: Form, max: Any) -> Form | Tensor:
+def _clamp_max(z: Tensor, max: Any) -> Tensor:
     return folds.clamp(z, None, max)
 
 
-def _dropout(z: Form, p: float = 0.5, training: bool = True) -> Form:
+def _dropout(z: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if training and p > 0:
         raise InputError("dropout is active; call network.eval() first")
     return z
 
 
 def _batch_norm(
-    z: Any,
+    z: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -189,10 +212,10 @@ def _batch_norm(
     return z * factor.view(view) + shift.view(view)
 
 
-def _extreme(of_two: Callable, z: Form, args: Sequence, kwargs: dict) -> Any:
+def _extreme(of_two: Callable, z: Tensor, args: Sequence, kwargs: dict) -> Any:
     """torch.max and torch.min in their three ways: of two, along a dimension, of all."""
     other = args[0] if args else kwargs.get("other")
-    if isinstance(other, Form | Tensor):
+    if isinstance(other, Tensor):
         return of_two(z, other)
     dim = args[0] if args else kwargs.get("dim")
     keepdim = bool(args[1] if len(args) > 1 else kwargs.get("keepdim", False))
@@ -200,32 +223,32 @@ def _extreme(of_two: Callable, z: Form, args: Sequence, kwargs: dict) -> Any:
     return result if dim is None else Reduced(result, None)
 
 
-def _max(z: Form, *args: Any, **kwargs: Any) -> Any:
+def _max(z: Tensor, *args: Any, **kwargs: Any) -> Any:
     return _extreme(folds.maximum, z, args, kwargs)
 
 
-def _min(z: Form, *args: Any, **kwargs: Any) -> Any:
+def _min(z: Tensor, *args: Any, **kwargs: Any) -> Any:
     return _extreme(folds.minimum, z, args, kwargs)
 
 
-def _amax(z: Form, dim: Any = None, keepdim: bool = False) -> Form:
+def _amax(z: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return folds.reduced(z, folds.maximum, None if dim in ((), None) else dim, keepdim)
 
 
-def _amin(z: Form, dim: Any = None, keepdim: bool = False) -> Form:
+def _amin(z: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return folds.reduced(z, folds.minimum, None if dim in ((), None) else dim, keepdim)
 
 
 def _max_pool(dimension: int) -> Callable:
     def pool(
-        z: Form,
+        z: Tensor,
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
         ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> Form:
+    ) -> Tensor:
         if ceil_mode or return_indices or set(folds._tuple(dilation, dimension)) != {1}:
             raise InputError("max pooling with dilation, ceil_mode or indices is not supported")
         return folds.max_pool(z, kernel_size, stride, padding, dimension)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -26,17 +25,18 @@ OUTER: dict[str, Monotone] = {
 }
 
 
-@dataclass(eq=False)
 class Outer(Form):
     """A form with a monotone function around it; a number may be added to it."""
 
-    name: str = ""
-    shift: float = 0.0
+    activation: str
+    shift: float
 
     @staticmethod
     def of(name: str, form: Form) -> "Outer":
         """The form inside the function of that name."""
-        return Outer(form.record, form.constant, form.blocks, name)
+        outer = Outer(form.record, form.constant, form.blocks)
+        outer.activation, outer.shift = name, 0.0
+        return outer
 
     def level(self) -> float:
         """What the form inside is where the value is 0.
@@ -44,19 +44,21 @@ class Outer(Form):
         Raises:
             InputError: if it never is.
         """
-        monotone, value = OUTER[self.name], -self.shift
+        monotone, value = OUTER[self.activation], 0.0 - self.shift
         low, high = monotone.range
         if not low < value < high:
             raise InputError(
-                f"the network ends with {self.name}, whose values lie between {low:g} and "
+                f"the network ends with {self.activation}, whose values lie between {low:g} and "
                 f"{high:g}: it is never {value:g}; give a level= between them"
             )
         return monotone.inverse(value)
 
     def outside(self, inside: Tensor) -> Tensor:
-        """The value from that of the form inside."""
-        return OUTER[self.name].function(inside) + self.shift
+        """The value, from that of the form inside less its level."""
+        return OUTER[self.activation].function(inside + self.level()) + self.shift
 
     def with_form(self, form: Form, shift: float = 0.0) -> "Outer":
         """The same function around another form."""
-        return Outer(form.record, form.constant, form.blocks, self.name, self.shift + shift)
+        outer = Outer.of(self.activation, form)
+        outer.shift = self.shift + shift
+        return outer

@@ -200,7 +200,11 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
             "inputs; wrap it in a module that returns the values alone"
         )
     layers = lower(record, output)
-    return Reading(layers, output if isinstance(output, Outer) else None)
+    if not isinstance(output, Outer):
+        return Reading(layers)
+    last = layers[-1]
+    layers[-1] = last._replace(bias=last.bias - output.level())
+    return Reading(layers, output)
 
 
 def _input_dimension(network: nn.Module) -> int:

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from shapeopt.errors import InputError
 from shapeopt.networks.affine import evaluate
 from shapeopt.networks.reading import check_reading, read_network
+from shapeopt.networks.views import LevelSet
 
 BOX = -torch.ones(3), torch.ones(3)
 
@@ -138,6 +140,24 @@ def test_wrappers_are_taken_off(wrap):
     assert layers[0].weight is network[0].weight
 
 
+@pytest.mark.parametrize(("last", "level"), [(nn.Sigmoid(), 0.3), (nn.Tanh(), -0.2)])
+def test_the_level_goes_through_a_last_activation(last, level):
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    view = LevelSet(nn.Sequential(*inner, last), 1, level)
+    reading = read_network(view)
+    check_reading(view, reading, *BOX)
+    points = torch.randn(50, 3, dtype=torch.float64)
+    inside = math.atanh(level) if isinstance(last, nn.Tanh) else math.log(level / (1 - level))
+    torch.testing.assert_close(evaluate(reading.layers, points), inner(points)[:, 1:] - inside)
+
+
+def test_a_level_that_is_never_reached_is_refused():
+    network = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+    with pytest.raises(InputError, match="between 0 and 1: it is never 0"):
+        read_network(network)
+
+
 def test_a_last_tanh_is_left_out():
     torch.manual_seed(0)
     inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
@@ -172,7 +192,7 @@ def test_what_is_not_piecewise_affine_is_named(function, message):
 def test_what_depends_on_the_values_is_noticed():
     class Rounded(nn.Linear):
         def forward(self, x):
-            return super().forward(x) + (0.5 if isinstance(x, torch.Tensor) else 0.0)
+            return super().forward(x) + (0.5 if type(x) is torch.Tensor else 0.0)
 
     network = Rounded(3, 1)
     with pytest.raises(InputError, match="differ by up to"):
