@@ -143,8 +143,8 @@ def _of_outer(name: str, function: Callable, args: Sequence, kwargs: dict) -> Ou
             return outer.with_form(outer, float(number) if name == "add" else -float(number))
     bent = next(form for form in forms_in((list(args), kwargs)) if isinstance(form, Outer))
     raise InputError(
-        f"{name} follows {bent.activation}, which is not piecewise affine; it may only be the very last "
-        "activation. Train with a ReLU in its place, or see shapeopt.convert"
+        f"{name} follows {bent.activation}, which is not piecewise affine; it may only be the very "
+        "last activation. Train with a ReLU in its place, or see shapeopt.convert"
     )
 
 
