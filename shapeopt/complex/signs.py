@@ -21,6 +21,9 @@ from torch import Tensor
 
 WORD_BITS = 32
 
+BYTES_AT_A_TIME = 1 << 17
+"""Bytes of packed signs that are looked up at once, at 16 bytes each: they stay in the cache."""
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -77,10 +80,18 @@ def num_words(width: int) -> int:
 def pack(bits: Bool[Tensor, "n width"]) -> Int32[Tensor, "n words"]:
     """Packs 32 booleans into a word, the first into the lowest bit."""
     rows, width = bits.shape
-    padded = torch.nn.functional.pad(bits, (0, num_words(width) * WORD_BITS - width))
-    powers = 2 ** torch.arange(8, dtype=torch.uint8, device=bits.device)
-    octets = (padded.view(torch.uint8).view(rows, -1, 8) * powers).sum(dim=2, dtype=torch.uint8)
-    return octets.view(torch.int32)
+    words = num_words(width)
+    if words > 1 and width % WORD_BITS:
+        bits = torch.nn.functional.pad(bits, (0, words * WORD_BITS - width))
+    of_word = bits.view(rows, words, min(width, WORD_BITS))
+    powers = _powers_of_two(bits.device)[: of_word.shape[2]]
+    return (of_word * powers).sum(dim=2, dtype=torch.int32)
+
+
+@lru_cache(maxsize=8)
+def _powers_of_two(device: torch.device) -> Int32[Tensor, "32"]:
+    """The bits of a word, each by itself."""
+    return (1 << torch.arange(WORD_BITS, device=device)).to(torch.int32)
 
 
 def unpack(
@@ -197,6 +208,8 @@ class ZobristKeys:
         numbers[0, constraints.num_neurons :] = 0
         self.plus, self.zero = numbers.to(device)
         self.tables = [self._byte_tables(constraints, i) for i in range(len(constraints.widths))]
+        self._all_bytes = torch.cat(self.tables)
+        self._starts = 256 * torch.arange(len(self._all_bytes), device=device)
 
     def _byte_tables(self, constraints: Constraints, layer: int) -> Int64[Tensor, "bytes 256"]:
         """For each byte of the layer's words: the key of each of its 256 bit patterns."""
@@ -209,12 +222,7 @@ class ZobristKeys:
 
     def of_words(self, words: Int32[Tensor, "n words"], layer: int) -> Int64[Tensor, "n"]:
         """The part of the key that the layer's + signs make."""
-        table = self.tables[layer]
-        key = torch.zeros(len(words), dtype=torch.int64, device=words.device)
-        for byte, row in enumerate(table):
-            word, shift = divmod(byte * 8, WORD_BITS)
-            key += row.index_select(0, (words[:, word] >> shift) & 255)
-        return key
+        return self._sum_over_bytes(words, self.tables[layer])
 
     def of_cells(
         self,
@@ -223,7 +231,21 @@ class ZobristKeys:
         constraints: Constraints,
     ) -> Int64[Tensor, "n"]:
         """Keys of cells given by their packed + signs and their zeros."""
-        key = self.zero[zeros.long()].sum(dim=1)
-        for layer in range(len(constraints.widths)):
-            key += self.of_words(packed[:, constraints.words(layer)], layer)
-        return key
+        return self._sum_over_bytes(packed, self._all_bytes) + self.zero[zeros.long()].sum(dim=1)
+
+    def _sum_over_bytes(
+        self, words: Int32[Tensor, "n words"], table: Int64[Tensor, "bytes 256"]
+    ) -> Int64[Tensor, "n"]:
+        """The sum of what the table has for each byte of a row."""
+        rows = BYTES_AT_A_TIME // len(table)
+        if len(words) > rows:
+            return torch.cat([self._sum_over_bytes(part, table) for part in words.split(rows)])
+        octets = words.contiguous().view(torch.uint8)
+        places = octets + self._starts[: len(table)]
+        return table.flatten().index_select(0, places.flatten()).view(places.shape).sum(dim=1)
+
+
+@lru_cache(maxsize=8)
+def zobrist_keys(constraints: Constraints, device: torch.device) -> ZobristKeys:
+    """Made once per architecture: it takes as long as a small step of tracing."""
+    return ZobristKeys(constraints, device)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.complex.signs import Constraints, ZobristKeys
+from shapeopt.complex.signs import Constraints, ZobristKeys, zobrist_keys
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def box_skeleton(constraints: Constraints, box: Box) -> Skeleton:
         ends.append(torch.stack([start, start + 2 ** (d - 1 - axis)], dim=1))
         zeros.append(planes[start][:, torch.arange(d) != axis])
     edge_zeros = torch.cat(zeros).to(device)
-    keys = ZobristKeys(constraints, device)
+    keys = zobrist_keys(constraints, device)
     return Skeleton(
         constraints,
         torch.where(corners.to(device) == 1, box.upper, box.lower),

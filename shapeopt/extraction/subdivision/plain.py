@@ -4,12 +4,15 @@ This is the one that runs on a GPU, and the oracle: the compiled twin for the CP
 (``compiled.py``, ``kernels.py``) must make the same decisions and give the same cells.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Int, Int32, Int64
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.complex.signs import WORD_BITS, Constraints, pack
+from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
 from shapeopt.complex.skeleton import Skeleton, box_skeleton
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
@@ -32,14 +35,15 @@ class _Rows:
     def row_bytes(self) -> int:
         return self._buffer[:1].numel() * self._buffer.element_size()
 
-    def append(self, rows: Tensor) -> None:
-        new_size = self.size + len(rows)
+    def extend(self, count: int) -> Tensor:
+        """Appends rows for the caller to fill in. Those taken before may be stale afterwards."""
+        new_size = self.size + count
         if new_size > len(self._buffer):
-            grown = rows.new_empty(max(new_size, 2 * self.size), *self._buffer.shape[1:])
+            grown = self._buffer.new_empty(max(new_size, 2 * self.size), *self._buffer.shape[1:])
             grown[: self.size] = self.data
             self._buffer = grown
-        self._buffer[self.size : new_size] = rows
-        self.size = new_size
+        first, self.size = self.size, new_size
+        return self._buffer[first:new_size]
 
     def keep(self, chosen: Bool[Tensor, "n"]) -> None:
         """Drops the other rows and moves the chosen ones together."""
@@ -51,8 +55,12 @@ class _Rows:
 class PlainSubdivision:
     """The growing skeleton, and the cutting of it by one layer after the other. The oracle.
 
+    A GPU is waited for twice per neuron: for the number of cut faces, and for how many edges go to
+    which neuron next. What depends on the layer alone is made once per layer.
+
     ``edge_base`` is an edge's key without the + signs of the layer at work: those are added from
     the packed words where they are needed, so that an edge that nothing cuts costs nothing.
+    ``points`` has each vertex's position and, behind it, its values in the layer at work.
     """
 
     def __init__(self, constraints: Constraints, box: Box, budget: Budget, ulps: int):
@@ -61,28 +69,36 @@ class PlainSubdivision:
         self.budget = budget
         self.ulps = ulps
         self.keys = start.keys
-        self.positions = _Rows(start.vertices)
+        self.points = _Rows(start.vertices)
         self.vertex_zeros = _Rows(start.vertex_zeros)
         self.plus_bits = _Rows(start.vertex_plus_bits)
         self.edges = _Rows(start.edges)
         self.edge_zeros = _Rows(start.edge_zeros)
         self.edge_base = _Rows(start.edge_keys)
-        self.values = _Rows(start.vertices)
-        self.consistent = torch.ones((), dtype=torch.bool, device=box.lower.device)
         self.is_partial = False
 
     @property
     def sizes(self) -> tuple[int, int]:
         """Number of vertices and edges."""
-        return self.positions.size, self.edges.size
+        return self.points.size, self.edges.size
+
+    @property
+    def positions(self) -> Float[Tensor, "v d"]:
+        """Of the vertices so far."""
+        return self.points.data[:, : self.constraints.dimension]
+
+    @property
+    def values(self) -> Float[Tensor, "v width"]:
+        """At the vertices so far, of the layer at work."""
+        return self.points.data[:, self.constraints.dimension :]
 
     def keep(self, edges: Bool[Tensor, "e"]) -> None:
         """Drops the other edges, and every vertex without one."""
         ends = self.edges.data.long()
-        vertices = torch.zeros(self.positions.size, dtype=torch.bool, device=edges.device)
+        vertices = torch.zeros(self.points.size, dtype=torch.bool, device=edges.device)
         vertices[ends[edges]] = True
         self.edges.data.copy_((vertices.cumsum(0) - 1)[ends])
-        for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):
+        for rows in (self.points, self.vertex_zeros, self.plus_bits):
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(edges)
@@ -90,23 +106,26 @@ class PlainSubdivision:
 
     def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
         """Puts the layer's values at all vertices in the place of those of the layer before."""
-        inputs = self.values.data if before is None else before.activated(self.values.data)
-        values = layer.values(inputs)
-        self.values = _Rows(values)
+        inputs = self.positions if before is None else before.activated(self.values)
+        points = inputs.new_empty(len(inputs), self.constraints.dimension + len(layer.bias))
+        points[:, : self.constraints.dimension] = self.positions
+        values = points[:, self.constraints.dimension :]
+        torch.addmm(layer.bias, inputs, layer.weight.T, out=values)
+        self.points = _Rows(points)
         self.threshold = rounding_threshold(values.abs().amax(dim=0), layer.is_linear, self.ulps)
 
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""
+        before = self.sizes
         self.layer = layer
-        self.first = self.constraints.first_neuron(layer)
-        self.columns = self.constraints.words(layer)
-        self.plus_bits.data[:, self.columns] = pack(self.values.data >= -self.threshold)
+        self.at = _layer(self.constraints, self.keys, layer)
+        self.limits = self._limits()
+        self.plus_bits.data[:, self.at.words] = pack(self.values >= -self.threshold)
+        self.pairs: list[Tensor] = []
 
         width = self.constraints.widths[layer]
         self.queues: list[list[Tensor]] = [[] for _ in range(width)]
-        u, v = self.edges.data.unbind(1)
-        words = self.plus_bits.data[:, self.columns]
-        cuts = words[u] ^ words[v]
+        cuts, _ = self._words_of_edges()
         cut_edges = torch.nonzero((cuts != 0).any(dim=1)).flatten()
         self._enqueue(cut_edges, cuts[cut_edges])
         for neuron in range(width):
@@ -115,19 +134,18 @@ class PlainSubdivision:
                 self.queues[neuron].clear()
                 self._cut(neuron, edges)
             if progress is not None:
-                progress(layer, neuron, self.positions.size)
+                progress(layer, neuron, self.points.size)
 
-        if not bool(self.consistent):
+        if not self._is_consistent(*before):
             raise inconsistent(layer)
-        u, v = self.edges.data.unbind(1)
-        words = self.plus_bits.data[:, self.columns]
-        self.edge_base.data.add_(self.keys.of_words(words[u] | words[v], layer))
+        _, plus = self._words_of_edges()
+        self.edge_base.data.add_(self.keys.of_words(plus, layer))
 
     def skeleton(self) -> Skeleton:
         """The skeleton between two layers, when the bases are the keys."""
         return Skeleton(
             self.constraints,
-            self.positions.data,
+            self.positions.contiguous(),
             self.vertex_zeros.data,
             self.plus_bits.data,
             self.edges.data,
@@ -140,42 +158,78 @@ class PlainSubdivision:
         """The finished skeleton."""
         return self.skeleton()
 
-    def _enqueue(self, edges: Tensor, cuts: Int32[Tensor, "n words"]) -> None:
+    def _limits(self) -> Float[Tensor, "width width"]:
+        """For each neuron at work, the values from which on the signs of a new vertex may be +:
+        its own is not; those of the neurons before it are decided by the edge."""
+        width = len(self.threshold)
+        limits = (-self.threshold).expand(width, -1)
+        return limits.masked_fill(self.at.is_before, -torch.inf).fill_diagonal_(torch.inf)
+
+    def _words_of_edges(self) -> tuple[Int32[Tensor, "e words"], Int32[Tensor, "e words"]]:
+        """For each edge the layer's neurons whose signs differ at its ends, and those that are +
+        at one of them."""
+        u, v = self.edges.data.unbind(1)
+        words = self.plus_bits.data[:, self.at.words]
+        at_u, at_v = words[u], words[v]
+        return at_u ^ at_v, at_u | at_v
+
+    def _is_consistent(self, vertices: int, edges: int) -> bool:
+        """Whether the keys of cut faces came in pairs since there were so many vertices and edges.
+
+        No key may come a third time. Nor may one come alone in the whole complex, so there are
+        half as many new edges as faces inside the box at the edges that were cut.
+        """
+        if not self.pairs:
+            return True
+        pairs = torch.cat(self.pairs)
+        is_wrong = (pairs[1:] & pairs[:-1]).any()
+        if not self.is_partial:
+            cut = self.points.size - vertices
+            joined = self.edges.size - edges - cut
+            zeros = self.vertex_zeros.data[vertices:]
+            outside = (zeros >= self.constraints.num_neurons).sum()
+            is_wrong |= outside != 2 * (self.constraints.dimension - 1) * cut - 2 * joined
+        return not bool(is_wrong)
+
+    def _enqueue(self, edges: Int64[Tensor, "n"], cuts: Int32[Tensor, "n words"]) -> None:
         """Queues each edge at the first neuron among its ``cuts``; edges without one are done."""
-        width = len(self.queues)
-        neuron = _lowest_bit(cuts, none=width)
-        order = torch.argsort(neuron, stable=True)
-        counts = torch.bincount(neuron, minlength=width + 1).tolist()
-        for queue, part in zip(self.queues, edges[order].split(counts), strict=False):
-            if len(part):
-                queue.append(part)
+        number, order = torch.sort(_first_bit(cuts), stable=True)
+        ends = torch.searchsorted(number, self.at.numbers).tolist()
+        edges = edges[order]
+        for queue, start, stop in zip(self.queues, ends, [*ends[1:], len(edges)], strict=True):
+            if start < stop:
+                queue.append(edges[start:stop])
 
     def _cut(self, neuron: int, edges: Int64[Tensor, "n"]) -> None:
         """Cuts the edges by the neuron and joins the new vertices across the cut faces."""
         self._check_budget(neuron, len(edges))
-        ends = self.edges.data[edges]
-        zeros = self.edge_zeros.data[edges]
+        ends, zeros = self.edges.data[edges], self.edge_zeros.data[edges]
         base = self.edge_base.data[edges]
-        first_new = self.positions.size
-        new = torch.arange(first_new, first_new + len(edges), device=edges.device)
-        new = new.to(torch.int32)
-        edge_plus_bits = self._add_vertices(neuron, ends, zeros)
+        first_new, first_edge = self.sizes
+        bits = self.plus_bits.data[ends]
+        plus = self._add_vertices(neuron, ends, zeros, bits)
+        faces = self._cut_faces(neuron, zeros, base, plus)
 
-        # (u, v) becomes (u, new) in place, and (new, v) is appended.
-        second_half = self.edges.size + torch.arange(len(edges), device=edges.device)
+        # (u, v) becomes (u, new) in place; (new, v) is appended, and the edges across the faces.
+        count, joined = len(edges), len(faces.edges)
+        new = torch.arange(first_new, first_new + count, dtype=torch.int32, device=edges.device)
         self.edges.data[:, 1][edges] = new
-        self.edges.append(torch.stack([new, ends[:, 1]], dim=1))
-        self.edge_zeros.append(zeros)
-        self.edge_base.append(base)
+        appended = self.edges.extend(count + joined)
+        torch.stack([new, ends[:, 1]], dim=1, out=appended[:count])
+        torch.add(faces.edges, first_new, out=appended[count:])
+        new_zeros = self.vertex_zeros.data[first_new:]
+        face_zeros = new_zeros[faces.edges[:, :1], self.at.others[faces.turned]]
+        torch.cat([zeros, face_zeros], out=self.edge_zeros.extend(count + joined))
+        torch.cat([base, faces.base], out=self.edge_base.extend(count + joined))
 
-        joined = self._join_across_faces(neuron, new, zeros, base, edge_plus_bits)
-        touched = torch.cat([edges, second_half, joined])
-        self._enqueue(touched, self._cuts_after(neuron, touched))
+        rest = torch.arange(first_edge, self.edges.size, device=edges.device)
+        cuts = self._cuts_after(neuron, first_new, bits, faces.edges)
+        self._enqueue(torch.cat([edges, rest]), cuts)
 
     def _check_budget(self, neuron: int, count: int) -> None:
         """Counts what cutting ``count`` edges can lead to; growing holds rows twice for a while."""
         vertices, edges = self.sizes
-        of_vertex = (self.positions, self.vertex_zeros, self.plus_bits, self.values)
+        of_vertex = (self.points, self.vertex_zeros, self.plus_bits)
         of_edge = (self.edges, self.edge_zeros, self.edge_base)
         needed = 2 * (vertices + count) * sum(rows.row_bytes for rows in of_vertex)
         new_edges = count * self.constraints.dimension
@@ -183,111 +237,166 @@ class PlainSubdivision:
         self.budget.check(needed, self.layer, neuron, vertices, edges)
 
     def _add_vertices(
-        self, neuron: int, ends: Int32[Tensor, "n 2"], zeros: Int[Tensor, "n d_minus_1"]
-    ) -> Int32[Tensor, "n words"]:
-        """Appends the vertex where the neuron is 0 on each edge; returns the edges' + signs."""
-        u, v = ends.unbind(1)
-        values_u, values_v = self.values.data[u], self.values.data[v]
-        at_u, at_v = values_u[:, neuron], values_v[:, neuron]
-        t = (at_u / (at_u - at_v)).nan_to_num_(0.0).clamp_(0, 1)[:, None]
-        values = torch.lerp(values_u, values_v, t)
-        values[:, neuron] = 0
-
-        bits_u, bits_v = self.plus_bits.data[u], self.plus_bits.data[v]
-        plus_bits = bits_u | bits_v
-        # Where the ends differ in a neuron still to come the value decides; elsewhere the ends
-        # do, whatever rounding makes of the interpolated value.
-        either = plus_bits[:, self.columns]
-        both = bits_u[:, self.columns] & bits_v[:, self.columns]
-        decided = pack(values >= -self.threshold)
-        later = _bits_after(neuron, either.shape[1], either.device)
-        before = _bits_before(neuron, either.shape[1], either.device)
-        plus_bits[:, self.columns] = (either & before) | (both & later) | (either & decided & later)
-
-        neuron_column = zeros.new_full((len(zeros), 1), self.first + neuron)
-        self.positions.append(torch.lerp(self.positions.data[u], self.positions.data[v], t))
-        self.vertex_zeros.append(torch.cat([zeros, neuron_column], dim=1))
-        self.plus_bits.append(plus_bits)
-        self.values.append(values)
-        return either & before
-
-    def _join_across_faces(
         self,
         neuron: int,
-        new: Int32[Tensor, "n"],
+        ends: Int32[Tensor, "n 2"],
+        zeros: Int[Tensor, "n d_minus_1"],
+        bits: Int32[Tensor, "n 2 all_words"],
+    ) -> Int32[Tensor, "n words"]:
+        """Appends the vertex where the neuron is 0 on each edge.
+
+        Args:
+            bits: packed + signs at the ends.
+
+        Returns:
+            The + signs of the edges, of the layer's neurons before this one.
+        """
+        ends_at = self.points.data[ends]
+        column = self.constraints.dimension + neuron
+        at_u, at_v = ends_at[:, :, column].unbind(1)
+        t = (at_u / (at_u - at_v)).nan_to_num_(0.0).clamp_(0, 1)[:, None]
+        points = self.points.extend(len(ends))
+        torch.lerp(ends_at[:, 0], ends_at[:, 1], t, out=points)
+        points[:, column] = 0
+
+        index = self.at.neurons[neuron].expand(len(ends), 1)
+        torch.cat([zeros, index], dim=1, out=self.vertex_zeros.extend(len(ends)))
+
+        plus_bits = self.plus_bits.extend(len(ends))
+        torch.bitwise_or(bits[:, 0], bits[:, 1], out=plus_bits)
+        own, (own_u, own_v) = plus_bits[:, self.at.words], bits[:, :, self.at.words].unbind(1)
+        of_edge = own & self.at.before[neuron]
+        # Where the ends differ in a neuron still to come the value decides; elsewhere the ends
+        # do, whatever rounding makes of the interpolated value.
+        decided = pack(points[:, self.constraints.dimension :] >= self.limits[neuron])
+        own &= decided.bitwise_or_(own_u & own_v)
+        return of_edge
+
+    def _cut_faces(
+        self,
+        neuron: int,
         zeros: Int[Tensor, "n d_minus_1"],
         base: Int64[Tensor, "n"],
-        edge_plus_bits: Int32[Tensor, "n words"],
-    ) -> Int64[Tensor, "m"]:
-        """Appends the new edge of every cut face; returns the indices of the new edges.
+        plus: Int32[Tensor, "n words"],
+    ) -> "_Faces":
+        """Pairs the cut edges that are at one face.
 
         Turning one zero of a cut edge into + or - gives each 2-face at the edge.
+
+        Args:
+            zeros, base: of the cut edges.
+            plus: their + signs of the layer's neurons before this one.
         """
         count, num_zeros = zeros.shape
         if num_zeros == 0:  # in one dimension there are no faces
-            return new.new_empty(0, dtype=torch.int64)
-        index = zeros.long()
-        without = base[:, None] - self.keys.zero[index]
-        plus = self.keys.plus[index]
-        # Base keys hold finished layers only: a zero of this layer becomes + through the words.
-        plus_base = torch.where(index < self.first, plus, 0)
-        face_base = torch.stack([without, without + plus_base])
-        of_layer = self.keys.of_words(edge_plus_bits, self.layer)[:, None]
-        face_key = torch.stack([without, without + plus]) + of_layer
-        inside = torch.stack([index < self.constraints.num_neurons, index >= 0])
+            none = base[:0]
+            return _Faces(none.view(0, 2), none, none)
+        keys = base.new_empty(2, count)
+        torch.add(base, self.keys.of_words(plus, self.layer), out=keys[0])
+        torch.add(base, self.keys.zero[self.at.first + neuron], out=keys[1])
+        face_key, new_base = self.at.turns[:, zeros.long()].add_(keys[:, :, None, None]).flatten(1)
 
-        face = torch.nonzero(inside.flatten()).flatten()
-        face_key, order = torch.sort(face_key.flatten()[face])
-        face = face[order]
-        first = torch.nonzero(face_key[:-1] == face_key[1:]).flatten()
-        self.consistent &= (first.diff() > 1).all()  # no key comes a third time
-        if not self.is_partial and 2 * len(first) != len(face):
-            self.consistent.fill_(False)
-        pairs = torch.stack([face[first], face[first + 1]], dim=1)
+        face_key, order = torch.sort(face_key)
+        is_pair = face_key[1:] == face_key[:-1]
+        self.pairs += [is_pair, self.at.no]
+        pairs = order.unfold(0, 2, 1)[torch.nonzero(is_pair).flatten()]
         one = pairs[:, 0]
-        edge, zero = one // num_zeros % count, one % num_zeros
-        kept = torch.arange(num_zeros, device=zeros.device).expand(len(edge), -1)
-        kept = kept[kept != zero[:, None]].view(len(edge), num_zeros - 1)
-        face_zeros = zeros[edge].gather(1, kept)
-        neuron_column = zeros.new_full((len(edge), 1), self.first + neuron)
+        sides = 2 * num_zeros
+        return _Faces(pairs // sides, one % sides, new_base[one])
 
-        first_edge = self.edges.size
-        self.edges.append(new[pairs // num_zeros % count])
-        self.edge_zeros.append(torch.cat([face_zeros, neuron_column], dim=1))
-        self.edge_base.append(face_base.flatten()[one] + self.keys.zero[self.first + neuron])
-        return torch.arange(first_edge, self.edges.size, device=zeros.device)
-
-    def _cuts_after(self, neuron: int, edges: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
-        """The neurons of the layer after this one that cut the edges, as packed bits."""
-        u, v = self.edges.data[edges].unbind(1)
-        words = self.plus_bits.data[:, self.columns]
-        later = _bits_after(neuron, words.shape[1], words.device)
-        return (words[u] ^ words[v]) & later
+    def _cuts_after(
+        self,
+        neuron: int,
+        first_new: int,
+        bits: Int32[Tensor, "n 2 all_words"],
+        across: Int64[Tensor, "m 2"],
+    ) -> Int32[Tensor, "k words"]:
+        """The neurons of the layer after this one that cut the edges at the new vertices, as packed
+        bits: of the first halves of the cut edges, the second ones, and the new edges."""
+        at_new = self.plus_bits.data[first_new:, self.at.words]
+        halves = bits[:, :, self.at.words] ^ at_new[:, None]
+        one, two = at_new[across].unbind(1)
+        return torch.cat([halves[:, 0], halves[:, 1], one ^ two]) & self.at.after[neuron]
 
 
-def _lowest_bit(words: Int32[Tensor, "n words"], none: int) -> Int64[Tensor, "n"]:
-    """Index of the lowest set bit of each row, ``none`` where there is none."""
-    result = torch.full((len(words),), none, dtype=torch.int64, device=words.device)
-    for column in reversed(range(words.shape[1])):
-        word = words[:, column]
-        # frexp is exact on powers of two, and its exponent ignores the sign of bit 31.
-        bit = torch.frexp((word & -word).to(torch.float32)).exponent - 1
-        result = torch.where(word != 0, bit.long() + column * WORD_BITS, result)
-    return result
+class _Faces(NamedTuple):
+    """The faces that a neuron cuts.
+
+    Attributes:
+        edges: their two cut edges, numbered among those that the neuron cuts.
+        turned: twice the place of the zero of the first edge that is none of the face, plus 1 if it
+            is + there.
+        base: ``edge_base`` of the new edge across the face.
+    """
+
+    edges: Int64[Tensor, "m 2"]
+    turned: Int64[Tensor, "m"]
+    base: Int64[Tensor, "m"]
 
 
-def _bits_before(neuron: int, words: int, device: torch.device) -> Int32[Tensor, "words"]:
-    """Mask of the neurons before this one."""
-    full = (1 << neuron) - 1
-    return torch.tensor(_as_int32_words(full, words), dtype=torch.int32, device=device)
+class _Layer(NamedTuple):
+    """Index tables and masks of a layer.
+
+    Attributes:
+        first: its first neuron.
+        words: its columns of the packed signs.
+        numbers: 1 to its width.
+        neurons: the constraints that its neurons are.
+        is_before: for each neuron, which ones come before it.
+        before, after: for each neuron, those before and after it as packed bits.
+        turns: what a key, and what an ``edge_base``, changes by when a constraint turns from 0 to
+            - or to +. In bases the + signs of this layer are left out. Outside of a box plane there
+            is nothing, and the key has the plane twice, which no other one has.
+        others: by ``_Faces.turned``, the places of the zeros that stay, in those of the new vertex.
+        no: False, between the pairs of two neurons.
+    """
+
+    first: int
+    words: slice
+    numbers: Int32[Tensor, "width"]
+    neurons: Int[Tensor, "width"]
+    is_before: Bool[Tensor, "width width"]
+    before: Int32[Tensor, "width words"]
+    after: Int32[Tensor, "width words"]
+    turns: Int64[Tensor, "2 constraints 2"]
+    others: Int64[Tensor, "sides d_minus_1"]
+    no: Bool[Tensor, "1"]
 
 
-def _bits_after(neuron: int, words: int, device: torch.device) -> Int32[Tensor, "words"]:
-    """Mask of the neurons after this one."""
-    full = ~((1 << (neuron + 1)) - 1)
-    return torch.tensor(_as_int32_words(full, words), dtype=torch.int32, device=device)
+@lru_cache(maxsize=64)
+def _layer(constraints: Constraints, keys: ZobristKeys, layer: int) -> _Layer:
+    """Made once per architecture, as the keys are."""
+    device, width = keys.zero.device, constraints.widths[layer]
+    first = constraints.first_neuron(layer)
+    numbers = torch.arange(1, width + 1, dtype=torch.int32, device=device)
+    every = torch.ones(width, width, dtype=torch.bool, device=device)
+    constraint = torch.arange(constraints.num_constraints, device=device)
+    minus = torch.where(constraint < constraints.num_neurons, -keys.zero, keys.zero)
+    plus_of_base = torch.where(constraint < first, keys.plus, 0)
+    of_key = torch.stack([minus, keys.plus - keys.zero], dim=1)
+    of_base = torch.stack([-keys.zero, plus_of_base - keys.zero], dim=1)
+    d = constraints.dimension
+    others = [[place for place in range(d) if place != side // 2] for side in range(2 * d - 2)]
+    return _Layer(
+        first,
+        constraints.words(layer),
+        numbers,
+        (numbers + (first - 1)).to(constraints.index_dtype),
+        every.tril(-1),
+        pack(every.tril(-1)),
+        pack(every.triu(1)),
+        torch.stack([of_key, of_base]),
+        torch.tensor(others, dtype=torch.int64, device=device).view(2 * d - 2, d - 1),
+        every.new_zeros(1),
+    )
 
 
-def _as_int32_words(bits: int, words: int) -> list[int]:
-    parts = [(bits >> (WORD_BITS * i)) & 0xFFFFFFFF for i in range(words)]
-    return [part - 2**32 if part >= 2**31 else part for part in parts]
+def _first_bit(words: Int32[Tensor, "n words"]) -> Int32[Tensor, "n"]:
+    """Number of the lowest set bit of each row, counted from 1; 0 where there is none."""
+    # frexp is exact on powers of two, and its exponent ignores the sign of bit 31.
+    number = torch.frexp((words & -words).to(torch.float32)).exponent
+    first = number[:, 0]
+    for column in range(1, words.shape[1]):
+        here = number[:, column]
+        first = torch.where((first > 0) | (here == 0), first, here + column * WORD_BITS)
+    return first

@@ -14,7 +14,6 @@ axis-aligned neurons) lie next to each other in a fixed order, as they do after 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
@@ -24,10 +23,10 @@ from shapeopt.complex.box import Box
 from shapeopt.complex.differentiate import gradient_where, inverse_of
 from shapeopt.complex.signs import (
     Constraints,
-    ZobristKeys,
     active_neurons,
     bit_positions,
     pack,
+    zobrist_keys,
 )
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.tolerances import MARGIN_ULPS, ROUNDING_ULPS
@@ -66,7 +65,7 @@ class ZeroCellSolver:
         self.box = box
         self.constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
         device = box.lower.device
-        self.keys = _zobrist_keys(self.constraints, device)
+        self.keys = zobrist_keys(self.constraints, device)
         self.bits = bit_positions(self.constraints, device)
         self.num_hidden = self.constraints.output
         self.chunk = max(CHUNK_NUMBERS // self.constraints.num_constraints, 1)
@@ -281,9 +280,3 @@ class ZeroCellSolver:
         planes = slice(self.num_hidden + 1, None)
         holds[:, planes] = values[:, planes] > least[:, planes]
         return holds
-
-
-@lru_cache(maxsize=8)
-def _zobrist_keys(constraints: Constraints, device: torch.device) -> ZobristKeys:
-    """Made once per architecture: it takes as long as a small step of tracing."""
-    return ZobristKeys(constraints, device)

@@ -9,7 +9,8 @@ from torch import nn
 
 import shapeopt
 from shapeopt import ExtractionError
-from shapeopt.complex.signs import sign_vectors
+from shapeopt.complex import skeleton
+from shapeopt.complex.signs import ZobristKeys, sign_vectors
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.subdivision import subdivide
@@ -172,3 +173,15 @@ def test_progress_reports_every_neuron(backend):
         (layer, neuron) for layer, width in enumerate((5, 4, 1)) for neuron in range(width)
     ]
     assert reports[-1][2] == len(whole.vertices)
+
+
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_cells_that_share_a_key_are_noticed(dimension, backend, monkeypatch):
+    def few_keys(constraints, device):
+        keys = ZobristKeys(constraints, device)
+        keys.zero.remainder_(3)
+        return keys
+
+    monkeypatch.setattr(skeleton, "zobrist_keys", few_keys)
+    with pytest.raises(ExtractionError, match="two cells share a 64-bit key"):
+        skeleton_of(random_mlp(dimension, 9, 1), (-1, 1), backend)
