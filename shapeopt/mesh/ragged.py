@@ -10,17 +10,17 @@ def offsets_of(sizes: Int[Tensor, "n"]) -> Int64[Tensor, "n_plus_1"]:
     return torch.nn.functional.pad(sizes.cumsum(0), (1, 0))
 
 
-def owners_of(offsets: Int64[Tensor, "n_plus_1"]) -> Int64[Tensor, "m"]:
-    """The list that each value belongs to."""
+def owners_of(offsets: Int64[Tensor, "n_plus_1"], total: int | None = None) -> Int64[Tensor, "m"]:
+    """The list that each value belongs to; with the ``total`` of values a GPU is not waited for."""
     lists = torch.arange(len(offsets) - 1, device=offsets.device)
-    return lists.repeat_interleave(offsets.diff())
+    return lists.repeat_interleave(offsets.diff(), output_size=total)
 
 
 def positions_of(
-    offsets: Int64[Tensor, "n_plus_1"], chosen: Int64[Tensor, "c"]
+    offsets: Int64[Tensor, "n_plus_1"], chosen: Int64[Tensor, "c"], total: int | None = None
 ) -> tuple[Int64[Tensor, "c_plus_1"], Int64[Tensor, "k"]]:
-    """Offsets of the chosen lists by themselves, and the places of their values."""
+    """Offsets of the chosen lists by themselves, and the places of their ``total`` values."""
     sizes = offsets.diff()[chosen]
     kept = offsets_of(sizes)
-    shift = (offsets[chosen] - kept[:-1]).repeat_interleave(sizes)
+    shift = (offsets[chosen] - kept[:-1]).repeat_interleave(sizes, output_size=total)
     return kept, torch.arange(len(shift), device=shift.device) + shift

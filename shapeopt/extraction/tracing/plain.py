@@ -31,7 +31,7 @@ from shapeopt.complex.signs import (
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.tolerances import MARGIN_ULPS, ROUNDING_ULPS
 from shapeopt.extraction.tracing.plain_lines import NearLines, frame_of, nearest
-from shapeopt.extraction.tracing.plain_polygons import Corners, walk
+from shapeopt.extraction.tracing.plain_polygons import walk
 from shapeopt.extraction.tracing.plain_segments import segment_ends
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.mesh.ragged import offsets_of, owners_of
@@ -40,8 +40,17 @@ from shapeopt.networks.affine import AffineLayer, linear_neurons
 NEAREST_LINES = 16
 """Lines a polygon is first tried with; polygons have 4 corners on average."""
 
+MORE_LINES = 64
+"""Lines it is tried with next, before all."""
+
 CHUNK_NUMBERS = 2**17
-"""Regions times constraints whose maps are computed at once: they stay in the processor's cache."""
+"""Regions times constraints whose maps a CPU computes at once: they stay in its cache."""
+
+CHUNK_NUMBERS_OF_DEVICE = 2**22
+"""The same for another device, where it bounds the memory."""
+
+CHUNK_PAIRS = 2**23
+"""Regions times pairs of lines that are looked at at once."""
 
 BLOCK = 2**15
 """Regions whose cells are computed at once: it bounds the memory."""
@@ -68,7 +77,8 @@ class ZeroCellSolver:
         self.keys = zobrist_keys(self.constraints, device)
         self.bits = bit_positions(self.constraints, device)
         self.num_hidden = self.constraints.output
-        self.chunk = max(CHUNK_NUMBERS // self.constraints.num_constraints, 1)
+        numbers = CHUNK_NUMBERS if device.type == "cpu" else CHUNK_NUMBERS_OF_DEVICE
+        self.chunk = max(numbers // self.constraints.num_constraints, 1)
         sides = (box.upper - box.lower).repeat_interleave(2)
         self.size = torch.cat([scale.to(sides.dtype), sides[:1], sides])
         order = torch.arange(1, self.num_hidden + 1, device=device)
@@ -119,15 +129,15 @@ class ZeroCellSolver:
         return parts[0] if len(parts) == 1 else ZeroCells.concatenate(parts)
 
     def _cells(self, plus_bits: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
-        counts, constraints, corners = outlines
-        if bool((counts == 0).any()):
+        if not outlines.are_closed:
             raise ExtractionError(
                 "a polygon of the zero set does not close: folds of the network coincide, or f is "
                 "constant on a region at its zero set. extract_surface(method='subdivide') "
                 "handles such networks"
             )
+        counts, constraints, corners, _ = outlines
         offsets = offsets_of(counts)
-        words = plus_bits[owners_of(offsets), self.bits.words[constraints]]
+        words = plus_bits[owners_of(offsets, len(corners)), self.bits.words[constraints]]
         is_plus = (words & self.bits.bits[constraints]) != 0
         keys = self.cell_keys(plus_bits)
         return ZeroCells(keys, plus_bits, offsets, constraints, is_plus, corners)
@@ -137,15 +147,12 @@ class ZeroCellSolver:
     ) -> Outlines:
         """3D: the polygon in each region, from a point of it."""
         found = walk(self._near_lines(plus_bits, base, NEAREST_LINES))
-        open_ = torch.nonzero(found.counts == 0).flatten()
-        for rows in open_.split(self.chunk) if len(open_) else ():
-            found = found.completed_by(self._walk_all_lines(plus_bits[rows], base[rows]), rows)
+        for count in (MORE_LINES, self.constraints.num_constraints):
+            if found.num_open:
+                for rows in found.open_rows().split(max(CHUNK_PAIRS // count**2, 1)):
+                    near = self._near_lines(plus_bits[rows], base[rows], count)
+                    found = found.completed_by(walk(near), rows)
         return found.in_order()
-
-    def _walk_all_lines(
-        self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]
-    ) -> Corners:
-        return walk(self._near_lines(plus_bits, base, self.constraints.num_constraints))
 
     def _segments(
         self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n 2"]
@@ -158,9 +165,8 @@ class ZeroCellSolver:
     ) -> NearLines:
         """The lines nearest to the base point in the plane of each region."""
         chunks = zip(plus_bits.split(self.chunk), base.split(self.chunk), strict=True)
-        return NearLines.concatenate(
-            [self._near_lines_of_chunk(some, points, count) for some, points in chunks]
-        )
+        parts = [self._near_lines_of_chunk(some, points, count) for some, points in chunks]
+        return parts[0] if len(parts) == 1 else NearLines.concatenate(parts)
 
     def _near_lines_of_chunk(
         self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n d"], count: int
@@ -178,11 +184,12 @@ class ZeroCellSolver:
         near, reach = nearest(lines, count)
         lines = lines.gather(2, near.expand(len(lines), -1, -1))
         # Box planes are + without having a bit.
-        is_plus = (plus_bits.gather(1, self.bits.words[near]) & self.bits.bits[near]) != 0
-        sign = torch.where(is_plus | (near > self.num_hidden), 1.0, -1.0).to(lines.dtype)
+        bits = self.bits.bits[near]
+        is_plus = (plus_bits.gather(1, self.bits.words[near]) & bits) == bits
+        sign = is_plus.to(lines.dtype).mul_(2).sub_(1)
         shift = self.shift[near] * sign
         lines *= sign
-        lines[0] += shift
+        lines[0].add_(shift)
         return NearLines(torch.cat([lines, shift[None]]), frame, base, near, reach)
 
     def _lines(
@@ -196,24 +203,22 @@ class ZeroCellSolver:
         Args:
             masks: 1 for each + neuron and 0 for the others, ``[n, width]`` for each hidden layer.
         """
-        *hidden, last = self.layers
         rows, count = len(directions) + 1, len(base)
         lines = base.new_empty(rows * count, self.constraints.num_constraints)
         state = torch.cat([base[None], directions]).view(rows * count, self.box.dimension)
         first = 0
-        for layer, mask in zip(hidden, masks, strict=True):
+        for layer, mask in zip(self.layers, [*masks, None], strict=True):
             values = lines[:, first : first + len(layer.bias)]
             torch.mm(state, layer.weight.T, out=values)
-            values[:count] += layer.bias
-            state = (values.view(rows, count, len(layer.bias)) * mask).flatten(0, 1)
+            values[:count].add_(layer.bias)
+            if mask is not None:
+                state = (values.view(rows, count, len(layer.bias)) * mask).flatten(0, 1)
             first += len(layer.bias)
-        lines[:, first] = torch.mv(state, last.weight[0])
-        lines[:count, first] += last.bias
         lines = lines.view(rows, count, lines.shape[1])
-        lines[0, :, first + 1 :: 2] = base - self.box.lower
-        lines[0, :, first + 2 :: 2] = self.box.upper - base
-        lines[1:, :, first + 1 :: 2] = directions
-        lines[1:, :, first + 2 :: 2] = -directions
+        torch.sub(base, self.box.lower, out=lines[0, :, first::2])
+        torch.sub(self.box.upper, base, out=lines[0, :, first + 1 :: 2])
+        lines[1:, :, first::2] = directions
+        torch.neg(directions, out=lines[1:, :, first + 1 :: 2])
         return lines
 
     @torch.no_grad()
@@ -233,8 +238,10 @@ class ZeroCellSolver:
         """
         given = vertices, zeros, plus_bits
         chunks = zip(*(part.split(self.chunk) for part in given), strict=True)
-        parts = zip(*(self._solve_chunk(*chunk) for chunk in chunks), strict=True)
-        positions, holds, rows = (torch.cat(part) for part in parts)
+        parts = [self._solve_chunk(*chunk) for chunk in chunks]
+        if len(parts) == 1:
+            return parts[0]
+        positions, holds, rows = (torch.cat(part) for part in zip(*parts, strict=True))
         return positions, holds, rows
 
     def _solve_chunk(
@@ -258,25 +265,9 @@ class ZeroCellSolver:
         # Column k of the inverse by row k: 1 / sine of the angle of fold k to the others' meet.
         sharpness = (inverse.square().sum(dim=1) * rows.square().sum(dim=2)).amax(dim=1)
         margin = MARGIN_ULPS * _EPS * (1 + sharpness.sqrt())
-        holds = self._signs_hold(values, masks, margin[:, None])
+        # f is one of the zeros, and box planes are +.
+        planes = (0, 1 + 2 * self.box.dimension)
+        plus = torch.nn.functional.pad(torch.cat([*masks, values[:, :0]], dim=1), planes, value=1)
+        holds = values.mul_(plus.mul_(2).sub_(1)) > margin[:, None] * self.size
         holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
         return vertices + step, holds, rows
-
-    def _signs_hold(
-        self,
-        values: Float[Tensor, "n constraints"],
-        masks: Sequence[Tensor],
-        margin: Float[Tensor, "n 1"],
-    ) -> Bool[Tensor, "n constraints"]:
-        """Where hidden neurons have the signs of the masks and box planes +, by a safe margin.
-
-        The margin is in parts of the constraint's typical size; f is left out, and holds.
-        """
-        signs = [2 * mask - 1 for mask in masks]
-        holds = torch.ones_like(values, dtype=torch.bool)
-        least = margin * self.size
-        hidden = values[:, : self.num_hidden] * torch.cat([*signs, values[:, :0]], dim=1)
-        holds[:, : self.num_hidden] = hidden > least[:, : self.num_hidden]
-        planes = slice(self.num_hidden + 1, None)
-        holds[:, planes] = values[:, planes] > least[:, planes]
-        return holds

@@ -5,13 +5,16 @@
                /
           l1  /     inside        the walk keeps the inside to its left
 
-From a corner it goes along a line, up to the first other line whose sign changes.
+Along a line the walk goes up to the first other line whose sign changes there. That does not depend
+on how it came onto the line, so all lines of all polygons are asked at once, and a walk is a chain
+of answers.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION
@@ -22,25 +25,32 @@ from shapeopt.mesh.ragged import offsets_of
 
 @dataclass
 class Corners:
-    """Corners of polygons in the order they were found, which is round by round over all of them.
+    """Corners of polygons, in any order.
 
     Attributes:
         counts: corners of each polygon; 0 for one that did not close.
+        num_open: how many did not.
         rows, steps: the polygon of each corner, and its place in it.
         constraints: the constraint of the edge from the corner on.
         corners: positions.
     """
 
     counts: Int64[Tensor, "n"]
+    num_open: int
     rows: Int64[Tensor, "m"]
     steps: Int64[Tensor, "m"]
     constraints: Int64[Tensor, "m"]
     corners: Float[Tensor, "m 3"]
 
+    def open_rows(self) -> Int64[Tensor, "k"]:
+        """The polygons that did not close."""
+        return _places(self.counts == 0, self.num_open)
+
     def completed_by(self, others: "Corners", at: Int64[Tensor, "k"]) -> "Corners":
         """The same with the polygons at the given rows, so far open, from the others."""
         return Corners(
             self.counts.index_copy(0, at, others.counts),
+            self.num_open - len(at) + others.num_open,
             torch.cat([self.rows, at[others.rows]]),
             torch.cat([self.steps, others.steps]),
             torch.cat([self.constraints, others.constraints]),
@@ -52,120 +62,104 @@ class Corners:
         starts = offsets_of(self.counts)
         order = torch.empty_like(self.rows)
         order[starts[self.rows] + self.steps] = torch.arange(len(order), device=order.device)
-        return Outlines(self.counts, self.constraints[order], self.corners[order])
+        return Outlines(
+            self.counts, self.constraints[order], self.corners[order], self.num_open == 0
+        )
 
 
-@dataclass
-class _Walkers:
-    """Walks that are under way, each on one line of its polygon.
+class _Lines(NamedTuple):
+    """The lines of polygons, and where the walk goes from each.
 
     Attributes:
-        rows: the polygon of each.
-        lines: the lines of its polygon, as in :class:`NearLines`.
-        reach: as there.
-        start, previous, current: the lines that it started on, came from and is on.
-        on: the numbers of the current line.
-        at: where it is.
+        start: the line of each polygon that is nearest to its base point.
+        following: the first line that the walk along each one meets.
+        is_within: whether it does so within reach.
+        numbers: direction of the walk along each line, its shift, and where it meets the next one.
     """
 
-    rows: Int64[Tensor, "w"]
-    lines: Float[Tensor, "4 w near"]
-    reach: Float[Tensor, "w"]
-    start: Int64[Tensor, "w 1"]
-    previous: Int64[Tensor, "w 1"]
-    current: Int64[Tensor, "w 1"]
-    on: Float[Tensor, "4 w"]
-    at: Float[Tensor, "2 w"]
-
-    def where(self, going: Int64[Tensor, "k"]) -> "_Walkers":
-        """Those that go on."""
-        return _Walkers(
-            self.rows[going],
-            self.lines[:, going],
-            self.reach[going],
-            self.start[going],
-            self.previous[going],
-            self.current[going],
-            self.on[:, going],
-            self.at[:, going],
-        )
-
-    def step(self, is_first: bool) -> tuple[Int64[Tensor, "w"], Float[Tensor, "2 w"]]:
-        """Goes on to the next corner of each, and turns into the line that it is on.
-
-        Returns:
-            The next lines, and their corners with the shifts taken away.
-        """
-        value, slope_s, slope_t, _ = self.lines
-        s, t = self.at
-        there = torch.addcmul(value, slope_s, s[:, None]).addcmul_(slope_t, t[:, None])
-        # Along the line the inside is to the left.
-        falling = (slope_t * self.on[1][:, None]).addcmul_(slope_s, self.on[2][:, None], value=-1)
-        way = torch.where(falling > 0, there.div_(falling), torch.inf)
-        way.scatter_(1, self.current, torch.inf).scatter_(1, self.previous, torch.inf)
-        forward, line = way.clamp(min=0).min(dim=1)
-        # The base may lie past the corner by its own rounding: the first corner is exact for it.
-        way = way.gather(1, line[:, None]).squeeze(1) if is_first else forward
-        self.at = torch.stack(
-            [torch.addcmul(s, way, self.on[2]), torch.addcmul(t, way, self.on[1], value=-1)]
-        )
-        self.previous, self.current = self.current, line[:, None]
-        before, self.on = self.on, _numbers_of(self.lines, self.current)
-        return line, self.at + _without_shift(before, self.on)
+    start: Int64[Tensor, "n 1"]
+    following: Int64[Tensor, "n near"]
+    is_within: Bool[Tensor, "n near"]
+    numbers: Float[Tensor, "n near 5"]
 
 
 def walk(near: NearLines) -> Corners:
     """Walks round each polygon, from the foot point on its nearest line.
 
-    A polygon is open, with no corners, if the walk leaves the reach or does not come back.
+    A polygon is open, with no corners, if the walk leaves the reach or does not come back. A GPU is
+    waited for once.
     """
-    walkers = _start(near)
-    counts = torch.zeros_like(walkers.rows)
-    found = []
-    for step in range(near.lines.shape[2]):
-        line, corner = walkers.step(is_first=step == 0)
-        found.append((walkers.rows, torch.full_like(walkers.rows, step), line, corner))
-        inside = walkers.at.square().sum(dim=0) < walkers.reach
-        is_back = line == walkers.start[:, 0]
-        counts[walkers.rows[is_back & inside]] = step + 1
-        going = torch.nonzero(inside & ~is_back).flatten()
-        if len(going) == 0:
-            break
-        if len(going) < len(line):
-            walkers = walkers.where(going)
-    rows, steps, lines, planar = (torch.cat(part, dim=-1) for part in zip(*found, strict=True))
-    closed = torch.nonzero(counts[rows] > 0).flatten()
-    rows, steps, lines, planar = rows[closed], steps[closed], lines[closed], planar[:, closed]
-    base, frame = near.base[rows], near.frame[:, rows]
-    corners = base + planar[0][:, None] * frame[0] + planar[1][:, None] * frame[1]
-    return Corners(counts, rows, steps, near.constraints[rows, lines], corners)
+    lines = _lines(near)
+    path = _paths(lines)
+    is_back = path == lines.start
+    counts = (is_back.cumsum(dim=1) == 0).sum(dim=1) + 1
+    # A walk that stays on its first line is back at once.
+    counts *= (counts > 2) & (counts <= path.shape[1])
+    sizes = torch.stack([counts.sum(), (counts == 0).sum()])
+    num_corners, num_open = sizes.tolist()
+
+    steps = torch.arange(path.shape[1], device=path.device)
+    place = _places((steps < counts[:, None]).flatten(), num_corners)
+    rows, steps = place // path.shape[1], place % path.shape[1]
+    before = torch.cat([lines.start, path[:, :-1]], dim=1)[rows, steps]
+    line = path[rows, steps]
+    planar = _corners(lines.numbers[rows, before], lines.numbers[rows, line])
+    first, second = near.frame[:2, rows]
+    corners = torch.addcmul(near.base[rows], planar[:, :1], first).addcmul_(planar[:, 1:], second)
+    return Corners(counts, num_open, rows, steps, near.constraints[rows, line], corners)
 
 
-def _start(near: NearLines) -> _Walkers:
-    """At the foot points of the base points on their nearest lines."""
-    lines = near.lines
-    size = lines[1].square() + lines[2].square()
+def _lines(near: NearLines) -> _Lines:
+    value, slope_s, slope_t, shift = near.lines
+    squared = torch.addcmul(slope_s.square(), slope_t, slope_t)
     # Rounding may put the base outside, and then the line that it is furthest outside of is right.
-    distance = torch.where(size > 0, lines[0] / size.sqrt(), torch.inf)
-    current = distance.argmin(dim=1, keepdim=True)
-    on = _numbers_of(lines, current)
-    at = on[1:3] * (-on[0] / size.gather(1, current).squeeze(1))
-    rows = torch.arange(lines.shape[1], device=lines.device)
-    return _Walkers(rows, lines, near.reach, current, current, current, on, at)
+    distance = (value / squared.sqrt()).masked_fill_(squared == 0, torch.inf)
+    start = distance.argmin(dim=1, keepdim=True)
+
+    # Of the base on each line (first index), what the other ones (second index) are there.
+    back = -value / squared
+    foot_s, foot_t = slope_s * back, slope_t * back
+    there = torch.addcmul(value[:, None], foot_s[:, :, None], slope_s[:, None])
+    there.addcmul_(foot_t[:, :, None], slope_t[:, None])
+    # A difference of equal products: of two lines, exactly one falls along the other.
+    product = slope_s[:, :, None] * slope_t[:, None]
+    falling = product - product.transpose(1, 2)
+    way, following = there.div_(falling).masked_fill_(falling <= 0, torch.inf).min(dim=2)
+
+    # Along (slope_t, -slope_s) the inside is to the left.
+    back = -slope_s
+    at_s, at_t = torch.addcmul(foot_s, way, slope_t), torch.addcmul(foot_t, way, back)
+    is_within = torch.addcmul(at_s.square(), at_t, at_t) < near.reach[:, None]
+    numbers = torch.stack([slope_t, back, shift, at_s, at_t], dim=2)
+    return _Lines(start, following, is_within, numbers)
 
 
-def _numbers_of(
-    lines: Float[Tensor, "4 n near"], chosen: Int64[Tensor, "n 1"]
-) -> Float[Tensor, "4 n"]:
-    return lines.gather(2, chosen.expand(4, -1, -1)).squeeze(2)
+def _paths(lines: _Lines) -> Int64[Tensor, "n steps"]:
+    """The lines that each walk turns into, one after the other; it stays where it leaves the reach.
 
-
-def _without_shift(one: Float[Tensor, "4 n"], two: Float[Tensor, "4 n"]) -> Float[Tensor, "2 n"]:
-    """How far the corner of two lines moves when their shifts are taken away.
-
-    It stays where the lines are parallel up to rounding.
+    Twice as many steps are one step of the steps so far.
     """
-    determinant = one[1] * two[2] - one[2] * two[1]
-    step = torch.stack([one[3] * two[2] - two[3] * one[2], two[3] * one[1] - one[3] * two[1]])
-    step /= determinant
-    return torch.where(step.abs().amax(dim=0) < LONGEST_CORRECTION, step, 0)
+    own = torch.arange(lines.following.shape[1], device=lines.following.device)
+    jump = torch.where(lines.is_within, lines.following, own)
+    path = jump.gather(1, lines.start)
+    while path.shape[1] < len(own):
+        path = torch.cat([path, jump.gather(1, path)], dim=1)
+        jump = jump.gather(1, jump)
+    return path
+
+
+def _corners(one: Float[Tensor, "m 5"], two: Float[Tensor, "m 5"]) -> Float[Tensor, "m 2"]:
+    """Where the first lines end at the second ones, with the shifts of both taken away.
+
+    A corner stays where the lines are parallel up to rounding.
+    """
+    along_one, along_two = one[:, :2], two[:, :2]
+    determinant = along_one[:, :1] * along_two[:, 1:] - along_one[:, 1:] * along_two[:, :1]
+    step = (one[:, 2:3] * along_two).addcmul_(two[:, 2:3], along_one, value=-1).div_(determinant)
+    is_short = step.abs().amax(dim=1, keepdim=True) < LONGEST_CORRECTION
+    return one[:, 3:] + torch.where(is_short, step, torch.zeros_like(step))
+
+
+def _places(mask: Bool[Tensor, "n"], count: int) -> Int64[Tensor, "count"]:
+    """Where the mask is set, in order, given how often: a GPU need not be waited for."""
+    return torch.sort(mask, descending=True, stable=True).indices[:count]

@@ -19,11 +19,13 @@ class Outlines(NamedTuple):
         counts: facets of each cell; 0 for one that does not close.
         constraints: cell by cell, the constraint that each facet lies on.
         corners: where the facet starts.
+        are_closed: whether every cell closes.
     """
 
     counts: Int64[Tensor, "n"]
     constraints: Int64[Tensor, "m"]
     corners: Float[Tensor, "m d"]
+    are_closed: bool
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ZeroCells:
     @cached_property
     def facet_cells(self) -> Int64[Tensor, "m"]:
         """The cell each facet belongs to."""
-        return owners_of(self.offsets)
+        return owners_of(self.offsets, len(self.corners))
 
     @cached_property
     def next_facets(self) -> Int64[Tensor, "m"]:
