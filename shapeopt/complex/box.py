@@ -30,19 +30,18 @@ class Box:
             InputError: if they do not fit the dimension, or leave no room between them.
         """
         try:
-            lower, upper = (torch.as_tensor(x, dtype=dtype, device=device) for x in bounds)  # type: ignore[union-attr]
-            box = cls(lower.expand(dimension).clone(), upper.expand(dimension).clone())
+            lower, upper = (torch.as_tensor(x, dtype=dtype, device="cpu") for x in bounds)  # type: ignore[union-attr]
+            corners = torch.stack([lower.expand(dimension), upper.expand(dimension)])
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"bounds {bounds} do not fit a network with {dimension} inputs: give the lower "
                 "and the upper corner, each a number for every axis or one number per axis"
             ) from error
-        corners = torch.cat([box.lower, box.upper])
-        if not bool((box.lower < box.upper).all()) or not bool(torch.isfinite(corners).all()):
+        if not bool((corners[0] < corners[1]).all()) or not bool(torch.isfinite(corners).all()):
             raise InputError(
                 f"bounds {bounds} are no box: each lower bound must be below its upper one"
             )
-        return box
+        return cls(*corners.to(device))
 
     @property
     def dimension(self) -> int:

@@ -151,35 +151,29 @@ def with_plus(
     packed: Int32[Tensor, "n words"], neurons: Int[Tensor, "n"], constraints: Constraints
 ) -> Int32[Tensor, "n words"]:
     """The packed signs with one more neuron set to + in each row; box planes change nothing."""
-    at, rows, neurons = bit_positions(constraints, packed.device), _rows(packed), neurons.long()
-    packed = packed.clone()
-    packed[rows, at.words[neurons]] |= at.bits[neurons]
-    return packed
+    return packed | _bits_of(neurons.long()[:, None], packed, constraints)
 
 
 def without_plus(
     packed: Int32[Tensor, "n words"], chosen: Int64[Tensor, "n k"], constraints: Constraints
 ) -> Int32[Tensor, "n words"]:
-    """The packed signs with none of the row's chosen constraints +."""
-    at, rows = bit_positions(constraints, packed.device), _rows(packed)
-    packed = packed.clone()
-    for column in chosen.unbind(1):
-        packed[rows, at.words[column]] &= ~at.bits[column]
-    return packed
+    """The packed signs with none of the row's chosen constraints +, which are distinct."""
+    return packed & ~_bits_of(chosen, packed, constraints)
 
 
 def flipped(
     packed: Int32[Tensor, "n words"], neurons: Int64[Tensor, "n"], constraints: Constraints
 ) -> Int32[Tensor, "n words"]:
     """The packed signs with that of one neuron per row turned."""
-    at, rows = bit_positions(constraints, packed.device), _rows(packed)
-    packed = packed.clone()
-    packed[rows, at.words[neurons]] ^= at.bits[neurons]
-    return packed
+    return packed ^ _bits_of(neurons[:, None], packed, constraints)
 
 
-def _rows(packed: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
-    return torch.arange(len(packed), device=packed.device)
+def _bits_of(
+    chosen: Int64[Tensor, "n k"], packed: Int32[Tensor, "n words"], constraints: Constraints
+) -> Int32[Tensor, "n words"]:
+    """Packed signs in which the chosen constraints of each row, which are distinct, alone are +."""
+    at = bit_positions(constraints, packed.device)
+    return torch.zeros_like(packed).scatter_add_(1, at.words[chosen], at.bits[chosen])
 
 
 def sign_vectors(

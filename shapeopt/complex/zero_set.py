@@ -17,6 +17,7 @@ class ZeroSet:
             either way round unless ``is_oriented``.
         signs: the cells' sign-vectors.
         face_planes: the box plane each polygon lies in, counted from 0; -1 for one of f = 0.
+        has_caps: whether there may be polygons in a box plane.
         is_oriented: whether every polygon is counter-clockwise seen from f > 0.
     """
 
@@ -27,6 +28,7 @@ class ZeroSet:
     face_vertices: Int64[Tensor, "m"]
     signs: SurfaceSigns
     face_planes: Int64[Tensor, "f"]
+    has_caps: bool
     is_oriented: bool
 
     @property

@@ -20,7 +20,6 @@ from shapeopt.extraction.tolerances import SHORTEST_EDGE
 from shapeopt.mesh.components import connected
 from shapeopt.mesh.polygons import edges_of_corners, next_corner
 from shapeopt.mesh.ragged import offsets_of, owners_of
-from shapeopt.mesh.safe_norm import safe_norm
 
 
 def without_extent(
@@ -33,7 +32,7 @@ def without_extent(
         quality: of some vertices, given by number. Of those that fall together the best one stays.
     """
     start, end = found.vertices[found.edges].unbind(1)
-    is_short = safe_norm(end - start) < SHORTEST_EDGE
+    is_short = (end - start).square().sum(dim=1) < SHORTEST_EDGE**2
     if not bool(is_short.any()):
         return found
     stays = _representatives(found, is_short, quality)
@@ -47,11 +46,9 @@ def has_copies(vertices: Float[Tensor, "v d"]) -> bool:
 
     Along a direction that is in no special position they are neighbours.
     """
-    direction = vertices.new_tensor([0.5377, 0.3188, 0.7811])[: vertices.shape[1]]
-    along, order = torch.sort(vertices @ direction)
-    near = torch.nonzero(along.diff() < SHORTEST_EDGE).flatten()
-    apart = vertices[order[near]] - vertices[order[near + 1]]
-    return bool((safe_norm(apart) < SHORTEST_EDGE).any())
+    direction = torch.arange(2, 2 + vertices.shape[1], device=vertices.device).to(vertices).sqrt()
+    apart = vertices[torch.argsort(vertices @ direction)].diff(dim=0)
+    return bool((apart.square().sum(dim=1) < SHORTEST_EDGE**2).any())
 
 
 def _representatives(

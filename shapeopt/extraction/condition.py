@@ -39,6 +39,7 @@ class Conditioned:
         given: the box that was given.
         origin: float64.
         size: a power of two.
+        is_as_given: whether the origin is 0 and the size 1.
         output_size: a power of two for each output.
     """
 
@@ -47,6 +48,7 @@ class Conditioned:
     given: Box
     origin: Float[Tensor, "d"]
     size: float
+    is_as_given: bool
     output_size: Float[Tensor, "out"]
 
     def apply_points(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -71,7 +73,7 @@ class Conditioned:
             zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes.
         """
         points = points.double()
-        if self.size != 1 or bool(self.origin.any()):
+        if not self.is_as_given:
             points = self.origin + self.size * points
             plane = zeros.long() - num_neurons
             is_plane, axis = plane >= 0, plane.clamp(min=0) // 2
@@ -95,20 +97,31 @@ class Conditioned:
 
 def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     """The network and its box at the origin and at unit size."""
-    lower, upper = box.lower.double(), box.upper.double()
-    middle, half = (lower + upper) / 2, (upper - lower) / 2
-    origin = torch.where(middle.abs() > FAR * half, middle, 0)
-    lower, upper = lower - origin, upper - origin
-    exponent = int(torch.frexp(torch.maximum(lower.abs(), upper.abs()).max()).exponent)
-    size = 2.0**exponent
+    unit, origin, size = _unit_box(box)
+    is_moved = bool(origin.any())
+    origin = origin.to(box.lower.device) if is_moved else torch.zeros_like(unit.lower)
 
     first = layers[0]
-    weight = first.weight.double()
-    bias = _moved_bias(weight, first.bias.double(), origin)
+    weight, bias = first.weight.double(), first.bias.double()
+    bias = _moved_bias(weight, bias, origin) if is_moved else bias
     scaled = [AffineLayer(weight * size, bias, first.is_linear)]
     scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
-    return Conditioned(scaled, Box(lower / size, upper / size), box, origin, size, output_size)
+    is_as_given = size == 1 and not is_moved
+    return Conditioned(scaled, unit, box, origin, size, is_as_given, output_size)
+
+
+def _unit_box(box: Box) -> tuple[Box, Float[Tensor, "d"], float]:
+    """The box at the origin and at unit size, its origin (on the host), and its size."""
+    corners = torch.stack([box.lower, box.upper]).double()
+    on_host = corners.cpu()
+    middle, half = (on_host[0] + on_host[1]) / 2, (on_host[1] - on_host[0]) / 2
+    origin = torch.where(middle.abs() > FAR * half, middle, 0)
+    on_host = on_host - origin
+    size = 2.0 ** int(torch.frexp(on_host.abs().max()).exponent)
+    if bool(origin.any()):
+        corners = on_host.to(corners.device)
+    return Box(*(corners / size)), origin, size
 
 
 def _moved_bias(
@@ -119,8 +132,6 @@ def _moved_bias(
     The terms may be millions of times the sum: their rounding is kept and added at the end (Ogita,
     Rump and Oishi, *Accurate sum and dot product*, SIAM J. Sci. Comput. 2005, algorithm 5.3).
     """
-    if not bool(origin.any()):
-        return bias
     total, lost = bias.detach(), torch.zeros_like(bias)
     for column, x in zip(weight.detach().unbind(1), origin, strict=True):
         product, product_error = _product(column, x)
@@ -158,11 +169,12 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
 
     Returns the layers and how much larger each output was.
     """
-    exponents = [_row_exponents(layer.weight, layer.bias) for layer in layers]
-    span = sum(int(row.abs().max()) for row in exponents)
-    if span <= ORDINARY:
+    exponents = torch.frexp(torch.cat([_row_sizes(layer) for layer in layers])).exponent.abs().cpu()
+    rows = exponents.split([len(layer.bias) for layer in layers])
+    if sum(int(row.max()) for row in rows) <= ORDINARY:
         return layers, torch.ones_like(layers[-1].bias.detach())
-    before = torch.zeros_like(exponents[0][:1]).expand(layers[0].weight.shape[1])
+    weight = layers[0].weight
+    before = torch.zeros(weight.shape[1], dtype=torch.int32, device=weight.device)
     result = []
     for weight, bias, is_linear in layers:
         _, parts = torch.frexp(weight.detach())
@@ -177,10 +189,10 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
     return result, _times_power(torch.ones_like(result[-1].bias.detach()), before)
 
 
-def _row_exponents(weight: Tensor, bias: Tensor) -> Tensor:
-    """The exponent of the largest number of each neuron."""
-    largest = torch.maximum(weight.detach().abs().amax(dim=1), bias.detach().abs())
-    return torch.frexp(largest).exponent
+def _row_sizes(layer: AffineLayer) -> Float[Tensor, "out"]:
+    """The size of the largest number of each neuron."""
+    numbers = torch.cat([layer.weight.detach(), layer.bias.detach()[:, None]], dim=1)
+    return torch.linalg.vector_norm(numbers, torch.inf, dim=1)
 
 
 def _times_power(numbers: Tensor, exponents: Tensor) -> Tensor:

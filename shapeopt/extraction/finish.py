@@ -21,7 +21,7 @@ from shapeopt.extraction.dissolve import without_flat_folds
 from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.extraction.orientation import oriented
 from shapeopt.extraction.progress import Inconsistent
-from shapeopt.mesh.polygons import is_wound_consistently
+from shapeopt.mesh.polygons import runs_repeat
 from shapeopt.mesh.safe_norm import unit
 from shapeopt.networks.affine import AffineLayer, without_graph
 
@@ -54,7 +54,9 @@ def finish(
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
     gradients = affine_gradients(layers, found.signs.constraints, found.signs.face_plus_bits)
-    normals = unit(_with_plane_normals(gradients, found.face_planes))
+    if found.has_caps:
+        gradients = _with_plane_normals(gradients, found.face_planes)
+    normals = unit(gradients)
     if not found.is_oriented:
         corners = oriented(constant, found, normals.detach())
         found = replace(found, face_vertices=corners, is_oriented=True)
@@ -110,8 +112,6 @@ def _with_plane_normals(
     gradients: Float[Tensor, "f d"], planes: Int64[Tensor, "f"]
 ) -> Float[Tensor, "f d"]:
     """The gradients of f; on a cap, the outward normal of the box plane instead."""
-    if not bool((planes >= 0).any()):
-        return gradients
     side = (planes % 2 * 2 - 1).to(gradients.dtype)
     axis = planes.clamp(min=0) // 2
     axes = torch.eye(gradients.shape[1], dtype=gradients.dtype, device=gradients.device)
@@ -128,12 +128,14 @@ def _check(found: ZeroSet) -> None:
     else:
         at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
         is_open = ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
-    if bool(is_open):
+    is_repeated = runs_repeat(found.face_vertices, found.face_offsets, found.num_vertices)
+    faults = torch.stack([is_open, is_repeated]).tolist()
+    if faults[0]:
         raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
             "do: rounding decided a sign in two ways; please report the network"
         )
-    if not is_wound_consistently(found.face_vertices, found.face_offsets, found.num_vertices):
+    if faults[1]:
         raise Inconsistent(
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"

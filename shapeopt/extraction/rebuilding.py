@@ -56,5 +56,6 @@ def select(
             signs.vertex_keys[vertices],
         ),
         found.face_planes[faces],
+        found.has_caps,
         found.is_oriented,
     )

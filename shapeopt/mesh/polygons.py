@@ -1,7 +1,7 @@
 """Corners of polygons in order: from sets of edges to oriented cycles of vertices."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from shapeopt.errors import ExtractionError, InputError
@@ -50,13 +50,15 @@ def vector_areas(
     sizes = offsets.diff()
     polygon = torch.arange(len(sizes), device=corners.device).repeat_interleave(sizes)
     relative = vertices[corners] - vertices[corners[offsets[:-1]]][polygon]
-    cross = torch.linalg.cross(relative, relative[next_corner(offsets)], dim=1)
+    following = next_corner(offsets, len(corners))
+    cross = torch.linalg.cross(relative, relative[following], dim=1)
     return vertices.new_zeros(len(sizes), 3).index_add(0, polygon, cross) / 2
 
 
-def next_corner(offsets: Int64[Tensor, "f_plus_1"]) -> Int64[Tensor, "m"]:
-    """Position of the following corner of the same polygon."""
-    following = torch.arange(1, int(offsets[-1]) + 1, device=offsets.device)
+def next_corner(offsets: Int64[Tensor, "f_plus_1"], total: int | None = None) -> Int64[Tensor, "m"]:
+    """Position of the following corner of the same polygon; of ``total`` corners, if known."""
+    total = int(offsets[-1]) if total is None else total
+    following = torch.arange(1, total + 1, device=offsets.device)
     following[offsets[1:] - 1] = offsets[:-1]
     return following
 
@@ -75,8 +77,16 @@ def is_wound_consistently(
     corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"], num_vertices: int
 ) -> bool:
     """Whether no edge is run through twice in one direction."""
-    runs, _ = torch.sort(corners * num_vertices + corners[next_corner(offsets)])
-    return not bool((runs[1:] == runs[:-1]).any())
+    return not bool(runs_repeat(corners, offsets, num_vertices))
+
+
+def runs_repeat(
+    corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"], num_vertices: int
+) -> Bool[Tensor, ""]:
+    """Whether an edge is run through twice in one direction."""
+    following = next_corner(offsets, len(corners))
+    runs, _ = torch.sort(corners * num_vertices + corners[following])
+    return (runs[1:] == runs[:-1]).any()
 
 
 def pair_faces(
@@ -115,7 +125,8 @@ def edges_of_corners(
     corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"], edges: Int64[Tensor, "e 2"]
 ) -> Int64[Tensor, "m"]:
     """The edge from each corner of each polygon to its next one."""
-    ends = torch.stack([corners, corners[next_corner(offsets)]], dim=1).sort(dim=1).values
+    following = next_corner(offsets, len(corners))
+    ends = torch.stack([corners, corners[following]], dim=1).sort(dim=1).values
     count = int(edges.max()) + 1
     low, high = edges.sort(dim=1).values.unbind(1)
     names, order = torch.sort(low * count + high)

@@ -1,7 +1,7 @@
 """Lists of different lengths in one array: list i is ``values[offsets[i]:offsets[i + 1]]``."""
 
 import torch
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 
@@ -24,3 +24,10 @@ def positions_of(
     kept = offsets_of(sizes)
     shift = (offsets[chosen] - kept[:-1]).repeat_interleave(sizes, output_size=total)
     return kept, torch.arange(len(shift), device=shift.device) + shift
+
+
+def places_of(mask: Bool[Tensor, "n"], count: int) -> Int64[Tensor, "count"]:
+    """Where a mask is set, given how often: a GPU is not waited for."""
+    if mask.device.type == "cpu":
+        return torch.nonzero(mask).flatten()
+    return torch.sort(mask, descending=True, stable=True).indices[:count]

@@ -82,7 +82,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     weight = layers[0].weight
     generator = torch.Generator().manual_seed(0)
     place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
-    points = torch.lerp(lower.double().cpu(), upper.double().cpu(), place).to(weight)
+    points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(weight.dtype)
     size = _largest_terms(layers, points)
     read = evaluate(layers, points)
     read = read if reading.outer is None else reading.outer.outside(read)
@@ -111,7 +111,7 @@ def _largest_terms(layers: Sequence[AffineLayer], points: Tensor) -> Tensor:
     """The largest sum of absolute terms: what rounding is relative to."""
     size = points.abs().amax()
     for index, layer in enumerate(layers):
-        terms = points.abs() @ layer.weight.abs().T + layer.bias.abs()
+        terms = torch.addmm(layer.bias.abs(), points.abs(), layer.weight.abs().T)
         size = torch.maximum(size, terms.amax())
         points = layer.values(points)
         points = layer.activated(points) if index < len(layers) - 1 else points
@@ -242,6 +242,9 @@ def _named(network: nn.Module) -> Iterator:
 
 
 def _check_finite(layers: Sequence[AffineLayer]) -> None:
+    numbers = [part.detach().flatten() for x in layers for part in (x.weight, x.bias)]
+    if bool(torch.cat(numbers).isfinite().all()):
+        return
     for index, layer in enumerate(layers):
         bad = sum(int((~torch.isfinite(part)).sum()) for part in (layer.weight, layer.bias))
         if bad:

@@ -37,7 +37,7 @@ def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: b
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])
         edges = torch.unique(polygons.edges)
-    return _assemble(skeleton, edges, polygons)
+    return _assemble(skeleton, edges, polygons, cap)
 
 
 def _caps(skeleton: Skeleton) -> list[Cells]:
@@ -56,6 +56,7 @@ def _assemble(
     skeleton: Skeleton,
     edges: Int64[Tensor, "e"],
     polygons: Cells,
+    has_caps: bool,
 ) -> ZeroSet:
     """Renumbers the chosen cells and orders the corners of the polygons."""
     constraints = skeleton.constraints
@@ -80,5 +81,6 @@ def _assemble(
             skeleton.keys.of_cells(plus_bits, zeros, constraints),
         ),
         planes,
+        has_caps,
         is_oriented=constraints.dimension == 2,
     )

@@ -41,7 +41,7 @@ def _mesh_of_polygons(
     ends = torch.stack([vertex, vertex[following]], dim=1)
     # The two polygons at an edge run through it in opposite directions.
     agree = (edge[other] == edge[facet]) & (ends[other] == ends[facet].flip(1)).all(dim=1)
-    counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
+    counts = torch.nn.functional.pad(first_facet, (0, 1), value=len(facets_of)).diff()
     if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
         raise disagreement("polygons")
     polygon = cells.facet_cells
@@ -63,6 +63,7 @@ def _mesh_of_polygons(
             vertex_keys,
         ),
         torch.full_like(cells.keys, -1),
+        has_caps=False,
         is_oriented=True,
     )
 
@@ -74,7 +75,7 @@ def _polyline_of_segments(
     vertex_keys, facets_of, first_facet, vertex = distinct(facet_keys)
     facet = facets_of[first_facet]
     is_inner = cells.facet_constraints[facet] < solver.constraints.output
-    counts = first_facet.diff(append=first_facet.new_tensor([len(facets_of)]))
+    counts = torch.nn.functional.pad(first_facet, (0, 1), value=len(facets_of)).diff()
     if not torch.equal(counts, 1 + is_inner.long()):
         raise disagreement("segments")
     zeros = cells.facet_constraints[facet][:, None]
@@ -94,6 +95,7 @@ def _polyline_of_segments(
             vertex_keys,
         ),
         none,
+        has_caps=False,
         is_oriented=True,
     )
 
@@ -111,7 +113,7 @@ def distinct(
     """The distinct keys, the order that sorts them, where each starts there, each one's rank."""
     ordered, order = torch.sort(keys)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
-    is_first[1:] = ordered[1:] != ordered[:-1]
+    torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
     first = torch.nonzero(is_first).flatten()
     rank = torch.empty_like(order)
     rank[order] = is_first.cumsum(0) - 1

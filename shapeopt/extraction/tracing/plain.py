@@ -145,10 +145,15 @@ class ZeroCellSolver:
     def _polygons(
         self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]
     ) -> Outlines:
-        """3D: the polygon in each region, from a point of it."""
-        found = walk(self._near_lines(plus_bits, base, NEAREST_LINES))
-        for count in (MORE_LINES, self.constraints.num_constraints):
-            if found.num_open:
+        """3D: the polygon in each region, from a point of it.
+
+        Trying a few lines first saves numbers, and costs a GPU another round for what stays open.
+        """
+        every = self.constraints.num_constraints
+        is_small = len(base) * every**2 <= CHUNK_PAIRS
+        found = walk(self._near_lines(plus_bits, base, every if is_small else NEAREST_LINES))
+        for count in (MORE_LINES, every):
+            if found.num_open and not is_small:
                 for rows in found.open_rows().split(max(CHUNK_PAIRS // count**2, 1)):
                     near = self._near_lines(plus_bits[rows], base[rows], count)
                     found = found.completed_by(walk(near), rows)
@@ -182,15 +187,14 @@ class ZeroCellSolver:
         lines[0, :, self.linear], lines[1:, :, self.linear] = 1, 0
 
         near, reach = nearest(lines, count)
-        lines = lines.gather(2, near.expand(len(lines), -1, -1))
-        # Box planes are + without having a bit.
-        bits = self.bits.bits[near]
-        is_plus = (plus_bits.gather(1, self.bits.words[near]) & bits) == bits
-        sign = is_plus.to(lines.dtype).mul_(2).sub_(1)
-        shift = self.shift[near] * sign
+        sign = self._signs(masks, len(base))
+        shift = self.shift * sign
         lines *= sign
         lines[0].add_(shift)
-        return NearLines(torch.cat([lines, shift[None]]), frame, base, near, reach)
+        lines = torch.cat([lines, shift[None]])
+        if count < lines.shape[2]:
+            lines = lines.gather(2, near.expand(len(lines), -1, -1))
+        return NearLines(lines, frame, base, near, reach)
 
     def _lines(
         self,
@@ -220,6 +224,13 @@ class ZeroCellSolver:
         lines[1:, :, first::2] = directions
         torch.neg(directions, out=lines[1:, :, first + 1 :: 2])
         return lines
+
+    def _signs(
+        self, masks: Sequence[Float[Tensor, "n _"]], count: int
+    ) -> Float[Tensor, "n constraints"]:
+        """1 for + and -1 for -, of all constraints; f and box planes are +."""
+        others = self.size.new_ones(count, 1 + 2 * self.box.dimension)
+        return torch.cat([*masks, others], dim=1).mul_(2).sub_(1)
 
     @torch.no_grad()
     def solve_vertices(
@@ -265,9 +276,6 @@ class ZeroCellSolver:
         # Column k of the inverse by row k: 1 / sine of the angle of fold k to the others' meet.
         sharpness = (inverse.square().sum(dim=1) * rows.square().sum(dim=2)).amax(dim=1)
         margin = MARGIN_ULPS * _EPS * (1 + sharpness.sqrt())
-        # f is one of the zeros, and box planes are +.
-        planes = (0, 1 + 2 * self.box.dimension)
-        plus = torch.nn.functional.pad(torch.cat([*masks, values[:, :0]], dim=1), planes, value=1)
-        holds = values.mul_(plus.mul_(2).sub_(1)) > margin[:, None] * self.size
+        holds = values.mul_(self._signs(masks, len(values))) > margin[:, None] * self.size
         holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
         return vertices + step, holds, rows

@@ -62,6 +62,9 @@ def nearest(
         lines: value and slopes of each constraint in the plane.
         count: if it is that of all constraints or more, they stay in their order.
     """
+    if count >= lines.shape[2]:
+        every = torch.arange(lines.shape[2], device=lines.device).expand(lines.shape[1], -1)
+        return every, lines.new_full((lines.shape[1],), torch.inf)
     # Which lines are near needs no more than float32; where they run does.
     value, *slopes = lines.to(torch.float32)
     squared = slopes[0].square_()
@@ -78,10 +81,7 @@ def _smallest(
     The numbers, which are not negative, are rounded down to the bits that the column index leaves
     in an int32: sorting those is five times faster than ``topk`` on a CPU.
     """
-    rows, columns = squared.shape
-    if count >= columns:
-        every = torch.arange(columns, device=squared.device).expand(rows, -1)
-        return every, torch.full((rows,), torch.inf, dtype=torch.float64, device=squared.device)
+    columns = squared.shape[1]
     index_mask = (1 << (columns - 1).bit_length()) - 1
     # Without its sign a NaN (0 / 0, a line that is 0 everywhere) comes after all numbers.
     packed = squared.view(torch.int32) & (0x7FFFFFFF ^ index_mask)

@@ -20,7 +20,7 @@ from torch import Tensor
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION
 from shapeopt.extraction.tracing.plain_lines import NearLines
 from shapeopt.extraction.tracing.zero_cells import Outlines
-from shapeopt.mesh.ragged import offsets_of
+from shapeopt.mesh.ragged import offsets_of, places_of
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Corners:
 
     def open_rows(self) -> Int64[Tensor, "k"]:
         """The polygons that did not close."""
-        return _places(self.counts == 0, self.num_open)
+        return places_of(self.counts == 0, self.num_open)
 
     def completed_by(self, others: "Corners", at: Int64[Tensor, "k"]) -> "Corners":
         """The same with the polygons at the given rows, so far open, from the others."""
@@ -99,7 +99,7 @@ def walk(near: NearLines) -> Corners:
     num_corners, num_open = sizes.tolist()
 
     steps = torch.arange(path.shape[1], device=path.device)
-    place = _places((steps < counts[:, None]).flatten(), num_corners)
+    place = places_of((steps < counts[:, None]).flatten(), num_corners)
     rows, steps = place // path.shape[1], place % path.shape[1]
     before = torch.cat([lines.start, path[:, :-1]], dim=1)[rows, steps]
     line = path[rows, steps]
@@ -158,8 +158,3 @@ def _corners(one: Float[Tensor, "m 5"], two: Float[Tensor, "m 5"]) -> Float[Tens
     step = (one[:, 2:3] * along_two).addcmul_(two[:, 2:3], along_one, value=-1).div_(determinant)
     is_short = step.abs().amax(dim=1, keepdim=True) < LONGEST_CORRECTION
     return one[:, 3:] + torch.where(is_short, step, torch.zeros_like(step))
-
-
-def _places(mask: Bool[Tensor, "n"], count: int) -> Int64[Tensor, "count"]:
-    """Where the mask is set, in order, given how often: a GPU need not be waited for."""
-    return torch.sort(mask, descending=True, stable=True).indices[:count]

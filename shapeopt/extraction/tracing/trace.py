@@ -52,31 +52,32 @@ def cells_at(
 def follow(
     solver: ZeroCellSolver,
     found: ZeroCells,
-    known: Int64[Tensor, "k"] | None = None,
+    known: ZeroCells | None = None,
     *,
     fronts_to_check: int = FRONTS_TO_CHECK,
 ) -> ZeroCells:
-    """The given cells and all that are connected to them, not going into known ones.
+    """The given cells and all that are connected to them, after the known ones.
 
     Args:
-        known: keys of further cells that need no visit, and lead to nothing new.
+        known: further cells that need no visit, and lead to nothing new.
         fronts_to_check: fronts from one check to the next that they do not go round in circles.
 
     Raises:
         ExtractionError: if the fronts come round to cells that they have left behind.
     """
     fronts = [found]
-    before = found.keys[:0] if known is None else known
+    known_keys = found.keys[:0] if known is None else known.keys
+    before = known_keys
     while True:
         last = fronts[-1]
         # A neighbour of a front's cell lies in the front before, in itself or in the next.
         near = torch.cat([before, last.keys]).sort().values
         facets = _facets_to_new_cells(solver, last, near)
         if len(facets) == 0:
-            return ZeroCells.concatenate(fronts)
+            return ZeroCells.concatenate(fronts if known is None else [known, *fronts])
         here, neurons = last.plus_bits[last.facet_cells[facets]], last.facet_constraints[facets]
         behind = flipped(here, neurons, solver.constraints)
-        before = last.keys if known is None else torch.cat([known, last.keys])
+        before = torch.cat([known_keys, last.keys])
         fronts.append(solver.solve(behind, last.facet_middles()[facets]))
         if len(fronts) % fronts_to_check == 0:
             keys = torch.cat([front.keys for front in fronts])
@@ -87,14 +88,16 @@ def follow(
 def _facets_to_new_cells(
     solver: ZeroCellSolver, cells: ZeroCells, known: Int64[Tensor, "k"]
 ) -> Int64[Tensor, "n"]:
-    """Facets behind which cells lie that are not known yet, one facet for each such cell."""
-    inner = torch.nonzero(cells.facet_constraints < solver.constraints.output).flatten()
-    turned = solver.keys.plus[cells.facet_constraints[inner]]
-    keys = cells.keys[cells.facet_cells[inner]]
-    keys = keys + torch.where(cells.is_plus[inner], -turned, turned)
+    """Facets behind which cells lie that are not known yet, one facet for each such cell.
+
+    Args:
+        known: sorted keys, those of the cells among them.
+    """
+    # A facet in a box plane leads back to its own cell: the plane's + has the key 0.
+    turned = solver.keys.plus[cells.facet_constraints]
+    keys = cells.keys[cells.facet_cells] + torch.where(cells.is_plus, -turned, turned)
     keys, order = torch.sort(keys)
-    is_new = torch.ones_like(keys, dtype=torch.bool)
-    is_new[1:] = keys[1:] != keys[:-1]
     place = torch.searchsorted(known, keys).clamp_(max=len(known) - 1)
-    is_new &= known[place] != keys
-    return inner[order[is_new]]
+    is_new = known[place] != keys
+    is_new[1:].logical_and_(keys[1:] != keys[:-1])
+    return order[is_new]

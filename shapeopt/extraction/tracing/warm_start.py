@@ -24,6 +24,7 @@ from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.trace import follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
+from shapeopt.mesh.ragged import places_of
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,20 @@ def retrace(
     corner = found.face_vertices if solver.box.dimension == 3 else found.edges.flatten()
     holds = solved.holds.index_select(0, corner)
     positions = solved.positions.index_select(0, corner)
-    held = old.sums(holds)
-    is_kept = held == old.offsets.diff()
-    kept = old.select(torch.nonzero(is_kept).flatten(), positions)
+    held, sizes = old.sums(holds), old.offsets.diff()
+    is_kept = held == sizes
+    chosen = torch.stack([is_kept, (held > 0) & ~is_kept])
+    counts = torch.stack([chosen.sum(dim=1), (chosen * sizes).sum(dim=1)]).tolist()
+    (num_kept, num_partly), (facets_of_kept, facets_of_partly) = counts
+    kept = old.select(places_of(is_kept, num_kept), positions, facets_of_kept)
+    if num_partly == 0:
+        return kept
 
-    partly = torch.nonzero((held > 0) & ~is_kept).flatten()
+    partly = places_of(chosen[1], num_partly)
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    some = old.select(partly, torch.where(holds[:, None], positions, 0))
+    some = old.select(partly, torch.where(holds[:, None], positions, 0), facets_of_partly)
     changed = solver.solve(some.plus_bits, some.sums(some.corners) / held[partly, None])
-    return ZeroCells.concatenate([kept, follow(solver, changed, kept.keys)])
+    return follow(solver, changed, kept)
 
 
 def solve_again(

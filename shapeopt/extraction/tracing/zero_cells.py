@@ -66,9 +66,11 @@ class ZeroCells:
             torch.cat([part.corners for part in parts]),
         )
 
-    def select(self, chosen: Int64[Tensor, "c"], corners: Float[Tensor, "m d"]) -> "ZeroCells":
-        """The chosen cells only, with their part of the given new corners."""
-        offsets, facets = positions_of(self.offsets, chosen)
+    def select(
+        self, chosen: Int64[Tensor, "c"], corners: Float[Tensor, "m d"], num_facets: int
+    ) -> "ZeroCells":
+        """The chosen cells only, which have so many facets, with their part of the new corners."""
+        offsets, facets = positions_of(self.offsets, chosen, num_facets)
         return ZeroCells(
             self.keys[chosen],
             self.plus_bits[chosen],
