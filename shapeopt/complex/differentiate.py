@@ -10,13 +10,15 @@ theorem, the exact gradient dx/dw = -M^-1 dF/dw, for one forward pass over the v
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
-from shapeopt.complex.signs import Constraints, unpack
+from shapeopt.complex.signs import Constraints, active_neurons
 from shapeopt.networks.affine import AffineLayer
 
 CHUNK = 2**12
@@ -45,9 +47,11 @@ def differentiable_vertices(
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
     differentiable function of the weights.
     """
-    residual = _residuals(layers, box, constraints, vertices, zeros, plus_bits)
+    where = _where(constraints, zeros.long(), vertices.dtype)
+    active = active_neurons(plus_bits, constraints, vertices.dtype)
+    residual = _residuals(layers, box, where, active, vertices)
     if rows is None:
-        rows = active_gradients(layers, constraints, zeros, plus_bits)
+        rows = _gradients(layers, where, active)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -72,11 +76,8 @@ def affine_gradients(
     if len(plus_bits) > CHUNK and plus_bits.device.type == "cpu" and not carries_gradient(layers):
         parts = [affine_gradients(layers, constraints, part) for part in plus_bits.split(CHUNK)]
         return torch.cat(parts)
-    dtype = layers[0].weight.dtype
-    active = (
-        _active(plus_bits, constraints, layer, dtype) for layer in reversed(range(len(layers) - 1))
-    )
-    return gradient_where(layers, active).expand(len(plus_bits), -1)
+    active = active_neurons(plus_bits, constraints, layers[0].weight.dtype)
+    return gradient_where(layers, reversed(active)).expand(len(plus_bits), -1)
 
 
 def gradient_where(
@@ -95,38 +96,71 @@ def gradient_where(
     return gradient
 
 
-def _active(
-    plus_bits: Int32[Tensor, "n words"], constraints: Constraints, layer: int, dtype: torch.dtype
-) -> Float[Tensor, "n width"]:
-    """1 for each + neuron of the layer, and 0 for the others."""
-    return unpack(plus_bits[:, constraints.words(layer)], constraints.widths[layer], dtype)
+class _Where(NamedTuple):
+    """Where to find the values of constraints that are 0 at vertices.
+
+    Attributes:
+        here: for each layer 1 if the constraint is one of its neurons, and else 0.
+        column: which of the neurons it is, if so.
+        on_plane: whether it is a plane of the box.
+        is_upper, axis: which plane it is, if so.
+    """
+
+    here: Float[Tensor, "layers v k"]
+    column: Int64[Tensor, "layers v k"]
+    on_plane: Bool[Tensor, "v k"]
+    is_upper: Bool[Tensor, "v k"]
+    axis: Int64[Tensor, "v k"]
+
+
+def _where(constraints: Constraints, zeros: Int64[Tensor, "v k"], dtype: torch.dtype) -> _Where:
+    first, last = _ends_of_layers(constraints, zeros.device)
+    column = zeros - first
+    here = (column >= 0) & (zeros <= last)
+    plane = zeros - constraints.num_neurons
+    axis = torch.div(plane.clamp(min=0), 2, rounding_mode="floor")
+    return _Where(
+        here.to(dtype),
+        torch.minimum(column.clamp_(min=0), last - first),
+        plane >= 0,
+        (plane & 1).bool(),
+        axis,
+    )
+
+
+@lru_cache(maxsize=8)
+def _ends_of_layers(
+    constraints: Constraints, device: torch.device
+) -> tuple[Int64[Tensor, "layers 1 1"], Int64[Tensor, "layers 1 1"]]:
+    """The first and the last neuron of each layer; made once per architecture."""
+    widths = torch.tensor(constraints.widths, device=device)[:, None, None]
+    stop = widths.cumsum(0)
+    return stop - widths, stop - 1
 
 
 def _residuals(
     layers: Sequence[AffineLayer],
     box: Box,
-    constraints: Constraints,
+    where: _Where,
+    active: Sequence[Float[Tensor, "v _"]],
     vertices: Float[Tensor, "v d"],
-    zeros: Int[Tensor, "v d"],
-    plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v d"]:
     """Values of the active constraints at the vertices, with graph.
 
     A neuron that is 0 may take either branch: the equation n = 0 makes both the same.
     """
-    zeros = zeros.long()
-    residual = _box_distances(box, constraints, vertices, zeros)
+    bound = torch.where(where.is_upper, box.upper[where.axis], box.lower[where.axis])
+    residual = (vertices.gather(1, where.axis) - bound) * where.on_plane
     values = vertices
     for index, layer in enumerate(layers):
         values = torch.addmm(layer.bias, values, layer.weight.T)
-        here, column = _columns(constraints, index, zeros)
-        residual = residual + torch.where(here, values.gather(1, column), 0)
-        if index + 1 < len(layers):
-            values = values * _active(plus_bits, constraints, index, vertices.dtype)
+        picked = values.gather(1, where.column[index])
+        residual = torch.addcmul(residual, where.here[index], picked)
+        if index < len(active):
+            values = values * active[index]
     return residual
 
 
-@torch.no_grad()
 def active_gradients(
     layers: Sequence[AffineLayer],
     constraints: Constraints,
@@ -134,41 +168,27 @@ def active_gradients(
     plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v k d"]:
     """Gradients of constraints that are 0 in some regions, one per row; planes along their axis."""
-    zeros = zeros.long()
-    d = constraints.dimension
-    axes = torch.eye(d, dtype=layers[0].weight.dtype, device=zeros.device)
-    plane = (zeros - constraints.num_neurons).clamp(min=0)
-    on_plane = zeros >= constraints.num_neurons
-    rows = torch.where(on_plane[:, :, None], axes[plane // 2], 0)
-    jacobian = axes.expand(len(zeros), -1, -1)  # [v, d, width]: d values / d x
+    dtype = layers[0].weight.dtype
+    where = _where(constraints, zeros.long(), dtype)
+    return _gradients(layers, where, active_neurons(plus_bits, constraints, dtype))
+
+
+@torch.no_grad()
+def _gradients(
+    layers: Sequence[AffineLayer], where: _Where, active: Sequence[Float[Tensor, "v _"]]
+) -> Float[Tensor, "v k d"]:
+    weight = layers[0].weight
+    count, d = len(where.axis), weight.shape[1]
+    axes = torch.eye(d, dtype=weight.dtype, device=weight.device)
+    rows = axes[where.axis] * where.on_plane[:, :, None]
+    jacobian = axes.expand(count, -1, -1)  # [v, d, width]: d values / d x
     for index, layer in enumerate(layers):
         jacobian = jacobian @ layer.weight.T
-        here, column = _columns(constraints, index, zeros)
-        picked = jacobian.gather(2, column[:, None, :].expand(-1, d, -1))
-        rows = rows + torch.where(here[:, :, None], picked.transpose(1, 2), 0)
-        if index + 1 < len(layers):
-            active = _active(plus_bits, constraints, index, jacobian.dtype)
-            jacobian = jacobian * active[:, None, :]
+        picked = jacobian.gather(2, where.column[index, :, None].expand(-1, d, -1))
+        rows.addcmul_(where.here[index, :, :, None], picked.transpose(1, 2))
+        if index < len(active):
+            jacobian = jacobian * active[index][:, None, :]
     return rows
-
-
-def _columns(
-    constraints: Constraints, layer: int, zeros: Int64[Tensor, "v d"]
-) -> tuple[Bool[Tensor, "v d"], Int64[Tensor, "v d"]]:
-    """Which of the zeros are neurons of the layer, and which of its neurons they are."""
-    column = zeros - constraints.first_neuron(layer)
-    width = constraints.widths[layer]
-    return (column >= 0) & (column < width), column.clamp(0, width - 1)
-
-
-def _box_distances(
-    box: Box, constraints: Constraints, vertices: Float[Tensor, "v d"], zeros: Int64[Tensor, "v d"]
-) -> Float[Tensor, "v d"]:
-    """Distance to each active box plane along its axis, and 0 for the neurons."""
-    plane = zeros - constraints.num_neurons
-    axis = plane.clamp(min=0) // 2
-    position = torch.where(plane % 2 == 0, box.lower[axis], box.upper[axis])
-    return torch.where(plane >= 0, vertices.gather(1, axis) - position, 0)
 
 
 def _invert(

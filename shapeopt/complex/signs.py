@@ -114,10 +114,12 @@ def active_neurons(
     packed: Int32[Tensor, "n words"], constraints: Constraints, dtype: torch.dtype
 ) -> list[Shaped[Tensor, "n _"]]:
     """1 for each + neuron and 0 for the others, ``[n, width]`` for each hidden layer."""
+    columns = [constraints.words(layer) for layer in range(len(constraints.widths) - 1)]
+    layers = list(zip(columns, constraints.widths, strict=False))
+    if packed.device.type == "cpu":  # it is faster with rows that follow each other
+        return [unpack(packed[:, words], width, dtype) for words, width in layers]
     bits = unpack(packed, WORD_BITS * packed.shape[1], dtype)
-    widths = constraints.widths[:-1]
-    starts = [WORD_BITS * constraints.words(layer).start for layer in range(len(widths))]
-    return [bits[:, start : start + width] for start, width in zip(starts, widths, strict=True)]
+    return [bits[:, WORD_BITS * words.start :][:, :width] for words, width in layers]
 
 
 class BitPositions(NamedTuple):

@@ -49,7 +49,7 @@ CHUNK_NUMBERS = 2**17
 CHUNK_NUMBERS_OF_DEVICE = 2**22
 """The same for another device, where it bounds the memory."""
 
-CHUNK_PAIRS = 2**23
+CHUNK_PAIRS = 2**24
 """Regions times pairs of lines that are looked at at once."""
 
 BLOCK = 2**15
