@@ -126,8 +126,7 @@ class PlainSubdivision:
         width = self.constraints.widths[layer]
         self.queues: list[list[Tensor]] = [[] for _ in range(width)]
         cuts, _ = self._words_of_edges()
-        cut_edges = torch.nonzero((cuts != 0).any(dim=1)).flatten()
-        self._enqueue(cut_edges, cuts[cut_edges])
+        self._enqueue(torch.arange(len(cuts), device=cuts.device), cuts)
         for neuron in range(width):
             if self.queues[neuron]:
                 edges = torch.cat(self.queues[neuron])
@@ -222,9 +221,10 @@ class PlainSubdivision:
         torch.cat([zeros, face_zeros], out=self.edge_zeros.extend(count + joined))
         torch.cat([base, faces.base], out=self.edge_base.extend(count + joined))
 
-        rest = torch.arange(first_edge, self.edges.size, device=edges.device)
-        cuts = self._cuts_after(neuron, first_new, bits, faces.edges)
-        self._enqueue(torch.cat([edges, rest]), cuts)
+        if neuron + 1 < len(self.queues):
+            rest = torch.arange(first_edge, self.edges.size, device=edges.device)
+            cuts = self._cuts_after(neuron, first_new, bits, faces.edges)
+            self._enqueue(torch.cat([edges, rest]), cuts)
 
     def _check_budget(self, neuron: int, count: int) -> None:
         """Counts what cutting ``count`` edges can lead to; growing holds rows twice for a while."""

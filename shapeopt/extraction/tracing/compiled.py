@@ -59,7 +59,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             torch.from_numpy(counts),
             torch.from_numpy(np.concatenate([room.constraints[part] for part in chosen])),
             torch.from_numpy(np.concatenate([room.corners[part] for part in chosen])),
-            bool(counts.all()),
+            int((counts == 0).sum()),
         )
 
     def solve_vertices(

@@ -34,7 +34,7 @@ from shapeopt.extraction.tracing.plain_lines import NearLines, frame_of, nearest
 from shapeopt.extraction.tracing.plain_polygons import walk
 from shapeopt.extraction.tracing.plain_segments import segment_ends
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
-from shapeopt.mesh.ragged import offsets_of, owners_of
+from shapeopt.mesh.ragged import offsets_of, owners_of, places_of
 from shapeopt.networks.affine import AffineLayer, linear_neurons
 
 NEAREST_LINES = 16
@@ -129,7 +129,7 @@ class ZeroCellSolver:
         return parts[0] if len(parts) == 1 else ZeroCells.concatenate(parts)
 
     def _cells(self, plus_bits: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
-        if not outlines.are_closed:
+        if outlines.num_open:
             raise ExtractionError(
                 "a polygon of the zero set does not close: folds of the network coincide, or f is "
                 "constant on a region at its zero set. extract_surface(method='subdivide') "
@@ -150,14 +150,15 @@ class ZeroCellSolver:
         Trying a few lines first saves numbers, and costs a GPU another round for what stays open.
         """
         every = self.constraints.num_constraints
-        is_small = len(base) * every**2 <= CHUNK_PAIRS
-        found = walk(self._near_lines(plus_bits, base, every if is_small else NEAREST_LINES))
+        few = base.device.type == "cpu" or len(base) * every**2 > CHUNK_PAIRS
+        found = walk(self._near_lines(plus_bits, base, NEAREST_LINES if few else every))
         for count in (MORE_LINES, every):
-            if found.num_open and not is_small:
-                for rows in found.open_rows().split(max(CHUNK_PAIRS // count**2, 1)):
+            if few and found.num_open:
+                open_ = places_of(found.counts == 0, found.num_open)
+                for rows in open_.split(max(CHUNK_PAIRS // count**2, 1)):
                     near = self._near_lines(plus_bits[rows], base[rows], count)
                     found = found.completed_by(walk(near), rows)
-        return found.in_order()
+        return found
 
     def _segments(
         self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n 2"]

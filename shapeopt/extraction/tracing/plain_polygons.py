@@ -10,7 +10,6 @@ on how it came onto the line, so all lines of all polygons are asked at once, an
 of answers.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,51 +19,7 @@ from torch import Tensor
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION
 from shapeopt.extraction.tracing.plain_lines import NearLines
 from shapeopt.extraction.tracing.zero_cells import Outlines
-from shapeopt.mesh.ragged import offsets_of, places_of
-
-
-@dataclass
-class Corners:
-    """Corners of polygons, in any order.
-
-    Attributes:
-        counts: corners of each polygon; 0 for one that did not close.
-        num_open: how many did not.
-        rows, steps: the polygon of each corner, and its place in it.
-        constraints: the constraint of the edge from the corner on.
-        corners: positions.
-    """
-
-    counts: Int64[Tensor, "n"]
-    num_open: int
-    rows: Int64[Tensor, "m"]
-    steps: Int64[Tensor, "m"]
-    constraints: Int64[Tensor, "m"]
-    corners: Float[Tensor, "m 3"]
-
-    def open_rows(self) -> Int64[Tensor, "k"]:
-        """The polygons that did not close."""
-        return places_of(self.counts == 0, self.num_open)
-
-    def completed_by(self, others: "Corners", at: Int64[Tensor, "k"]) -> "Corners":
-        """The same with the polygons at the given rows, so far open, from the others."""
-        return Corners(
-            self.counts.index_copy(0, at, others.counts),
-            self.num_open - len(at) + others.num_open,
-            torch.cat([self.rows, at[others.rows]]),
-            torch.cat([self.steps, others.steps]),
-            torch.cat([self.constraints, others.constraints]),
-            torch.cat([self.corners, others.corners]),
-        )
-
-    def in_order(self) -> Outlines:
-        """Polygon by polygon."""
-        starts = offsets_of(self.counts)
-        order = torch.empty_like(self.rows)
-        order[starts[self.rows] + self.steps] = torch.arange(len(order), device=order.device)
-        return Outlines(
-            self.counts, self.constraints[order], self.corners[order], self.num_open == 0
-        )
+from shapeopt.mesh.ragged import places_of
 
 
 class _Lines(NamedTuple):
@@ -83,7 +38,7 @@ class _Lines(NamedTuple):
     numbers: Float[Tensor, "n near 5"]
 
 
-def walk(near: NearLines) -> Corners:
+def walk(near: NearLines) -> Outlines:
     """Walks round each polygon, from the foot point on its nearest line.
 
     A polygon is open, with no corners, if the walk leaves the reach or does not come back. A GPU is
@@ -95,18 +50,17 @@ def walk(near: NearLines) -> Corners:
     counts = (is_back.cumsum(dim=1) == 0).sum(dim=1) + 1
     # A walk that stays on its first line is back at once.
     counts *= (counts > 2) & (counts <= path.shape[1])
-    sizes = torch.stack([counts.sum(), (counts == 0).sum()])
-    num_corners, num_open = sizes.tolist()
+    num_corners, num_open = torch.stack([counts.sum(), (counts == 0).sum()]).tolist()
 
-    steps = torch.arange(path.shape[1], device=path.device)
-    place = places_of((steps < counts[:, None]).flatten(), num_corners)
+    is_corner = torch.arange(path.shape[1], device=path.device) < counts[:, None]
+    place = places_of(is_corner.flatten(), num_corners)
     rows, steps = place // path.shape[1], place % path.shape[1]
     before = torch.cat([lines.start, path[:, :-1]], dim=1)[rows, steps]
     line = path[rows, steps]
     planar = _corners(lines.numbers[rows, before], lines.numbers[rows, line])
     first, second = near.frame[:2, rows]
     corners = torch.addcmul(near.base[rows], planar[:, :1], first).addcmul_(planar[:, 1:], second)
-    return Corners(counts, num_open, rows, steps, near.constraints[rows, line], corners)
+    return Outlines(counts, near.constraints[rows, line], corners, num_open)
 
 
 def _lines(near: NearLines) -> _Lines:

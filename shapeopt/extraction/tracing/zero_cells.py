@@ -19,13 +19,28 @@ class Outlines(NamedTuple):
         counts: facets of each cell; 0 for one that does not close.
         constraints: cell by cell, the constraint that each facet lies on.
         corners: where the facet starts.
-        are_closed: whether every cell closes.
+        num_open: how many cells do not close.
     """
 
     counts: Int64[Tensor, "n"]
     constraints: Int64[Tensor, "m"]
     corners: Float[Tensor, "m d"]
-    are_closed: bool
+    num_open: int
+
+    def facet_cells(self) -> Int64[Tensor, "m"]:
+        """The cell that each facet belongs to."""
+        return owners_of(offsets_of(self.counts), len(self.corners))
+
+    def completed_by(self, others: "Outlines", at: Int64[Tensor, "k"]) -> "Outlines":
+        """The same with the given cells, so far open, from the others."""
+        cells = torch.cat([self.facet_cells(), at[others.facet_cells()]])
+        order = torch.sort(cells, stable=True).indices
+        return Outlines(
+            self.counts.index_copy(0, at, others.counts),
+            torch.cat([self.constraints, others.constraints])[order],
+            torch.cat([self.corners, others.corners])[order],
+            self.num_open - len(at) + others.num_open,
+        )
 
 
 @dataclass(frozen=True)
