@@ -10,6 +10,7 @@ import shapeopt
 from shapeopt import PolyhedralSurface
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.mesh.certificate import certify
+from shapeopt.networks import sdf_network
 from shapeopt.simplify import remove_idle_neurons
 from tests.phantom import DeviceError, phantom_cuda
 from tests.sample_networks import TRAINED, load_network, octahedron, random_mlp
@@ -121,7 +122,7 @@ def test_a_neuron_costs_so_many_launches_and_no_more():
 
 def test_a_front_and_a_step_cost_so_many_launches_and_no_more(monkeypatch):
     torch.manual_seed(0)
-    network = shapeopt.networks.sdf_network(32, 3).double()
+    network = sdf_network(32, 3).double()
     extractor = shapeopt.Tracing()
     solve, so_far = ZeroCellSolver.solve, []
 
