@@ -52,10 +52,10 @@ def without_flat_folds(found: ZeroSet, gradients: Float[Tensor, "n d"]) -> Disso
     """
     if found.vertices.shape[1] == 2:
         return _polyline(found, gradients)
-    one, two = found.edge_faces.clamp(min=0).unbind(1)
-    on_zero = found.face_planes < 0
-    is_inner = (found.edge_faces >= 0).all(dim=1) & on_zero[one] & on_zero[two]
-    is_flat = is_inner & _is_same(gradients[one], gradients[two])
+    # The -1 for no polygon stands for the last one.
+    is_flat = _is_same(gradients[found.edge_faces]) & (found.edge_faces.amin(dim=1) >= 0)
+    if found.has_caps:
+        is_flat &= (found.face_planes[found.edge_faces] < 0).all(dim=1)
     if not bool(is_flat.any()):
         return None
     group = connected(found.num_faces, found.edge_faces[is_flat])
@@ -68,10 +68,10 @@ def without_flat_folds(found: ZeroSet, gradients: Float[Tensor, "n d"]) -> Disso
     return _joined(found, group, sides, _straight(found, group, sides, is_flat))
 
 
-def _is_same(one: Float[Tensor, "n d"], two: Float[Tensor, "n d"]) -> Bool[Tensor, "n"]:
-    """Whether gradients differ by rounding alone."""
-    size = torch.maximum(one.abs(), two.abs()).amax(dim=1)
-    return (one - two).abs().amax(dim=1) <= FLATTEST_FOLD * size
+def _is_same(gradients: Float[Tensor, "n 2 d"]) -> Bool[Tensor, "n"]:
+    """Whether two gradients differ by rounding alone, in parts of the first."""
+    difference = gradients.diff(dim=1).squeeze(1)
+    return difference.abs().amax(dim=1) <= FLATTEST_FOLD * gradients[:, 0].abs().amax(dim=1)
 
 
 class _Sides(NamedTuple):
@@ -190,7 +190,7 @@ def _polyline(found: ZeroSet, gradients: Float[Tensor, "e 2"]) -> Dissolved | No
     edge = order // 2
     count = torch.bincount(vertex, minlength=found.num_vertices)
     first = torch.nonzero(count[vertex] == 2).flatten()[::2]
-    is_same = _is_same(gradients[edge[first]], gradients[edge[first + 1]])
+    is_same = _is_same(gradients[torch.stack([edge[first], edge[first + 1]], dim=1)])
     if not bool(is_same.any()):
         return None
     straight = torch.zeros(found.num_vertices, dtype=torch.bool, device=vertex.device)

@@ -47,14 +47,14 @@ def without_graph(layers: Sequence[AffineLayer]) -> list[AffineLayer]:
     return [layer.map(Tensor.detach) for layer in layers]
 
 
-def linear_neurons(layers: Sequence[AffineLayer]) -> Int64[Tensor, "k"]:
-    """The hidden neurons without a fold, counted over all layers."""
-    first, found = 0, [torch.zeros(0, dtype=torch.int64, device=layers[0].bias.device)]
+def linear_neurons(layers: Sequence[AffineLayer]) -> Int64[Tensor, "k"] | None:
+    """The hidden neurons without a fold, counted over all layers; None if there are none."""
+    first, found = 0, []
     for layer in layers[:-1]:
         if layer.is_linear is not None:
             found.append(first + torch.nonzero(layer.is_linear).flatten())
         first += len(layer.bias)
-    return torch.cat(found)
+    return torch.cat(found) if found else None
 
 
 def evaluate(layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]) -> Float[Tensor, "n out"]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from shapeopt.errors import InputError
-from shapeopt.networks.affine import AffineLayer, evaluate
+from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.forms import Form, Record
 from shapeopt.networks.lowering import lower
 from shapeopt.networks.operations import apply
@@ -83,8 +83,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     generator = torch.Generator().manual_seed(0)
     place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
     points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(weight.dtype)
-    size = _largest_terms(layers, points)
-    read = evaluate(layers, points)
+    read, size = _values_and_terms(layers, points)
     read = read if reading.outer is None else reading.outer.outside(read)
     try:
         run = network(points)
@@ -107,15 +106,15 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
         )
 
 
-def _largest_terms(layers: Sequence[AffineLayer], points: Tensor) -> Tensor:
-    """The largest sum of absolute terms: what rounding is relative to."""
+def _values_and_terms(layers: Sequence[AffineLayer], points: Tensor) -> tuple[Tensor, Tensor]:
+    """The layers' outputs, and the largest sum of absolute terms: what rounding is relative to."""
     size = points.abs().amax()
     for index, layer in enumerate(layers):
         terms = torch.addmm(layer.bias.abs(), points.abs(), layer.weight.abs().T)
         size = torch.maximum(size, terms.amax())
         points = layer.values(points)
         points = layer.activated(points) if index < len(layers) - 1 else points
-    return size
+    return points, size
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:

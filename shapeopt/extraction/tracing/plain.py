@@ -86,8 +86,9 @@ class ZeroCellSolver:
         self.shift = torch.nn.functional.pad(shift, (0, 1 + 2 * box.dimension))
         # Linear neurons are + everywhere: far on that side of every line, whatever their values.
         self.linear = linear_neurons(layers)
-        self.shift[self.linear] = torch.inf
-        self.size[self.linear] = -torch.inf
+        if self.linear is not None:
+            self.shift[self.linear] = torch.inf
+            self.size[self.linear] = -torch.inf
 
     def plus_bits_at(self, points: Float[Tensor, "n d"]) -> Int32[Tensor, "n words"]:
         """Packed + signs of the regions that points of the zero set lie in; f counts as 0."""
@@ -185,7 +186,8 @@ class ZeroCellSolver:
         base = torch.addcmul(base, off_plane[:, None], frame[-1], value=-1)
         # f is no line in its own plane: a constant.
         lines[0, :, self.num_hidden], lines[1:, :, self.num_hidden] = 1, 0
-        lines[0, :, self.linear], lines[1:, :, self.linear] = 1, 0
+        if self.linear is not None:
+            lines[0, :, self.linear], lines[1:, :, self.linear] = 1, 0
 
         near, reach = nearest(lines, count)
         sign = self._signs(masks, len(base))
