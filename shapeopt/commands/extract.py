@@ -1,6 +1,5 @@
 """The exact surface of a training as a mesh file: ``shapeopt extract CHECKPOINT -o mesh.ply``."""
 
-import json
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -11,8 +10,8 @@ from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import METHODS
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.extraction.tracing import Tracing
-from shapeopt.output.export import check_suffix, write_mesh
-from shapeopt.output.files import write_whole
+from shapeopt.output.certified import write_certified
+from shapeopt.output.export import check_suffix
 from shapeopt.output.terminal import show
 from shapeopt.training.checkpoints import Checkpoint, extract_checkpoint
 from shapeopt.training.config import exporting_extractor
@@ -46,10 +45,9 @@ def run(
     with told(EXTRACTING):
         surface, saved = extract_checkpoint(checkpoint, extractor, dtype)
     certificate = certify_surface(saved.rebuilt_network(), surface, extractor)
-    write_mesh(saved.normalisation.undo_mesh(surface), output)
     unit = 1 / saved.normalisation.scale
-    beside = output.with_suffix(".certificate.json")
-    write_whole(beside, json.dumps(certificate.as_dict(unit), indent=1).encode())
+    mesh = saved.normalisation.undo_mesh(surface)
+    beside = write_certified(mesh, certificate, unit, output)
     show(
         f"{surface.num_vertices:,} vertices, {surface.num_edges:,} edges, "
         f"{surface.num_faces:,} polygons, Euler characteristic {surface.euler_characteristic}\n"

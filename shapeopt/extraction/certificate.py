@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shapeopt.complex.differentiate import affine_gradients
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.extraction.extractor import Extractor
-from shapeopt.mesh.certificate import Certificate, certify
+from shapeopt.mesh.certificate import Certificate, Finding, certify
 from shapeopt.mesh.ragged import owners_of
 from shapeopt.networks.affine import AffineLayer, evaluate
 from shapeopt.networks.reading import affine_layers
@@ -33,19 +33,25 @@ class SurfaceCertificate:
 
     def as_dict(self, unit: float = 1.0) -> dict[str, Any]:
         """For JSON; ``unit`` is the length of one unit of the vertices in those of the file."""
-        return self.mesh.as_dict() | {
+        return self.mesh.as_dict(unit) | {
             "largest_error": self.largest_error * unit,
             "method": self.method,
             "complete": self.complete,
         }
 
+    def findings(self, unit: float = 1.0) -> list[Finding]:
+        """For people; ``unit`` as in :meth:`as_dict`."""
+        by = "complete" if self.complete else "components without a seed may be missing"
+        return [
+            *self.mesh.findings(),
+            Finding(f"vertices within {self.largest_error * unit:.1e} of f = 0", True),
+            Finding(f"{self.method}, {by}", self.complete),
+        ]
+
     def summary(self, unit: float = 1.0) -> str:
         """One line for people; ``unit`` as in :meth:`as_dict`."""
-        by = "complete" if self.complete else "components without a seed may be missing"
-        return (
-            f"{self.mesh.summary()}; vertices within {self.largest_error * unit:.1e} of f = 0; "
-            f"{self.method}, {by}"
-        )
+        own = self.findings(unit)[len(self.mesh.findings()) :]
+        return "; ".join([self.mesh.summary(), *(finding.text for finding in own)])
 
 
 @torch.no_grad()

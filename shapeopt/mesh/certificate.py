@@ -1,7 +1,7 @@
 """What can be proven of a mesh: closed, manifold, wound alike, and the genus of every part."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int64
@@ -37,6 +37,13 @@ class Component:
     volume: float | None
 
 
+class Finding(NamedTuple):
+    """One thing that was checked, in words, and whether it is as one wishes."""
+
+    text: str
+    good: bool
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What was checked of a mesh.
@@ -58,22 +65,35 @@ class Certificate:
         """Whether the mesh is a closed manifold, wound alike everywhere."""
         return self.closed and self.manifold and self.wound_consistently
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def as_dict(self, unit: float = 1.0) -> dict[str, Any]:
+        """For JSON; ``unit`` is the length of one unit of the vertices in those of the file."""
+        found = asdict(self)
+        for part in found["components"]:
+            part["area"] *= unit**2
+            if part["volume"] is not None:
+                part["volume"] *= unit**3
+        return found
 
-    def summary(self) -> str:
-        """One line for people."""
+    def findings(self) -> list[Finding]:
+        """For people."""
         parts = len(self.components)
         genera = [part.genus for part in self.components if part.genus is not None]
         shape = f"{parts} component" + ("s" if parts != 1 else "")
         if genera:
             shape += f", genus {', '.join(map(str, genera[:8]))}" + (", ..." if parts > 8 else "")
-        return (
-            f"{'closed' if self.closed else 'open'}, "
-            f"{'manifold' if self.manifold else 'NOT manifold'}, winding "
-            f"{'consistent' if self.wound_consistently else 'NOT consistent'}, {shape}"
-        )
+        return [
+            Finding("closed" if self.closed else "open", self.closed),
+            Finding("manifold" if self.manifold else "NOT manifold", self.manifold),
+            Finding(
+                f"winding {'consistent' if self.wound_consistently else 'NOT consistent'}",
+                self.wound_consistently,
+            ),
+            Finding(shape, True),
+        ]
+
+    def summary(self) -> str:
+        """One line for people."""
+        return ", ".join(finding.text for finding in self.findings())
 
 
 @torch.no_grad()

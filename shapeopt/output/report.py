@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from shapeopt.errors import InputError
+from shapeopt.mesh.certificate import Finding
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.files import write_whole
 from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
@@ -40,6 +41,7 @@ def write_report(
     table: Sequence[Mapping[str, Any]] = (),
     metrics: Sequence[Mapping[str, Any]] = (),
     *,
+    checks: Mapping[str, Sequence[Finding]] | None = None,
     pictures: Mapping[str, str | os.PathLike[str]] | None = None,
     config: str = "",
     subtitle: str = "",
@@ -54,6 +56,7 @@ def write_report(
         table: rows of the summary, each heading -> value; the first row gives the headings.
         metrics: rows as in `metrics.jsonl`: "step" and name -> value, None where not finite.
             Each name gets a curve; names that share a "group/" stand together.
+        checks: name -> what was checked of a surface.
         pictures: caption -> PNG file.
         config: the resolved configuration, as text.
         subtitle: a line under the heading.
@@ -80,6 +83,7 @@ def write_report(
         subtitle=escape(subtitle),
         viewer=_viewer_html(meshes),
         table=_table_html(table),
+        checks=_checks_html(checks or {}),
         curves=_curves_html(list(curves)),
         pictures=_pictures_html(pictures or {}),
         config=_config_html(config),
@@ -178,6 +182,22 @@ def _table_html(table: Sequence[Mapping[str, Any]]) -> str:
     )
     return f"""<h2>Summary</h2>
 <div class="card scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _checks_html(checks: Mapping[str, Sequence[Finding]]) -> str:
+    """One card per surface with a list in it."""
+    if not checks:
+        return ""
+    cards = "".join(
+        f'<div class="card check"><h3>{escape(name)}</h3><ul>'
+        + "".join(
+            f'<li class="{"good" if finding.good else "bad"}">{escape(finding.text)}</li>'
+            for finding in findings
+        )
+        + "</ul></div>"
+        for name, findings in checks.items()
+    )
+    return f'<h2>Checks</h2><div class="checks">{cards}</div>'
 
 
 def _cell(value: Any) -> str:

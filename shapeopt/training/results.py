@@ -4,72 +4,101 @@ import copy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.errors import ExtractionError, InputError
+from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
+from shapeopt.extraction.certificate import SurfaceCertificate, certify_surface
+from shapeopt.extraction.extractor import Extractor
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import write_mesh
+from shapeopt.output.certified import write_certified
 from shapeopt.output.report import write_report
 from shapeopt.output.run_log import METRICS_FILE, RunLog, read_metrics
 from shapeopt.output.terminal import show, show_table
 from shapeopt.output.viewing import render_png
+from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.training.loop import Training
 from shapeopt.training.summary import curves_as_shown, summary_table, units_note
 
 
-def write_results(
-    training: Training, folder: Path, log: RunLog, name: str, up: str, samples: int
-) -> None:
+class Result(NamedTuple):
+    """A surface that a training came to.
+
+    Attributes:
+        surface: in the box of the training.
+        mesh: the same in units of the input.
+        certificate: what was checked of the surface.
+    """
+
+    surface: PolyhedralSurface
+    mesh: PolygonMesh
+    certificate: SurfaceCertificate
+
+
+def write_results(training: Training, config: DictConfig, folder: Path, log: RunLog) -> None:
     """Writes meshes before and after, ``surface.png`` and ``report.html``; prints the table.
 
     *Before* is the end of the fit phase, *after* the current state; a training that has not come
     to the shape phase has only the latter, and one whose surface was lost only the former. Meshes
-    are in units of the input. What takes longest comes last, and each file is written whole: an
-    interruption leaves what was done so far.
+    are in units of the input, and miss nothing whatever extractor the training used; a certificate
+    stands beside each. What takes longest comes last, and each file is written whole: an
+    interruption leaves what was done so far, with a report of it.
 
     Args:
         training: finished or interrupted.
+        config: of the experiment.
         folder: for the outputs.
         log: gets the last mesh and checkpoint as artifacts.
-        name: title of the report.
-        up: axis that points up in the pictures, "y" or "z".
-        samples: points per surface that the distance to the truth is measured with.
 
     Raises:
         OSError: if a file cannot be written; names it.
     """
-    surfaces: dict[str, PolyhedralSurface] = {}
-    exported: dict[str, PolygonMesh] = {}
-    for label, surface in _surfaces(training):
-        surfaces[label] = surface
-        exported[label] = training.cloud.normalisation.undo_mesh(surface)
-        for suffix in (".ply", ".glb"):
-            write_mesh(exported[label], folder / f"mesh_{label}{suffix}")
-    if not surfaces:
+    unit = 1 / training.cloud.normalisation.scale
+    results: dict[str, Result] = {}
+    for label, result in _results(training, config):
+        results[label] = result
+        paths = [folder / f"mesh_{label}{suffix}" for suffix in (".ply", ".glb")]
+        write_certified(result.mesh, result.certificate, unit, *paths)
+        _write_report(training, config, folder, results, samples=0)
+    if not results:
         return
-    render_png(exported, folder / "surface.png", up=up)
-    log.log_artifacts(folder / f"mesh_{label}.ply", folder / "checkpoints" / "last.pt")
+    meshes = {label: result.mesh for label, result in results.items()}
+    render_png(meshes, folder / "surface.png", up=config.up)
+    log.log_artifacts(paths[0], folder / "checkpoints" / "last.pt")
 
-    table = summary_table(training, surfaces, samples)
-    write_report(
-        folder / "report.html",
-        name,
-        exported,
-        table,
-        curves_as_shown(read_metrics(folder / METRICS_FILE), training.cloud),
-        config=OmegaConf.to_yaml(OmegaConf.create(training.config)),
-        subtitle=units_note(training.cloud),
-        up=up,
-    )
-    show_table(table)
+    show_table(_write_report(training, config, folder, results, config.evaluation_samples))
+    for label, result in results.items():
+        show(f"mesh_{label}: {result.certificate.summary(unit)}")
     show(units_note(training.cloud))
     show(f"everything is in {folder} (open report.html in a browser)")
 
 
-def _surfaces(training: Training) -> Iterator[tuple[str, PolyhedralSurface]]:
+def _write_report(
+    training: Training, config: DictConfig, folder: Path, results: dict[str, Result], samples: int
+) -> list[dict[str, str]]:
+    """Returns the table in it; without samples, distances are not measured."""
+    unit = 1 / training.cloud.normalisation.scale
+    surfaces = {label: result.surface for label, result in results.items()}
+    table = summary_table(training, surfaces, samples)
+    write_report(
+        folder / "report.html",
+        config.name,
+        {label: result.mesh for label, result in results.items()},
+        table,
+        curves_as_shown(read_metrics(folder / METRICS_FILE), training.cloud),
+        checks={label: result.certificate.findings(unit) for label, result in results.items()},
+        config=OmegaConf.to_yaml(config, resolve=True),
+        subtitle=units_note(training.cloud),
+        up=config.up,
+    )
+    return table
+
+
+def _results(training: Training, config: DictConfig) -> Iterator[tuple[str, Result]]:
     """Those that there are, each with its label; says of the others why not."""
     states = {"after": training.network.state_dict()}
     if training.fitted is not None:
@@ -78,9 +107,27 @@ def _surfaces(training: Training) -> Iterator[tuple[str, PolyhedralSurface]]:
     for label, state in states.items():
         network.load_state_dict(state)
         try:
-            with torch.no_grad():
-                surface = training.extract(network)
+            surface, extractor = _extract(network, config, label)
         except (InputError, ExtractionError) as error:
             show(f"no mesh_{label}: {error}", sys.stderr)
         else:
-            yield label, surface
+            mesh = training.cloud.normalisation.undo_mesh(surface)
+            yield label, Result(surface, mesh, certify_surface(network, surface, extractor))
+
+
+@torch.no_grad()
+def _extract(
+    network: nn.Module, config: DictConfig, label: str
+) -> tuple[PolyhedralSurface, Extractor]:
+    """The surface by an extractor that misses nothing; where it fails, by that of the training."""
+    extractor, own = exporting_extractor(config), build(config.extractor)
+    try:
+        return build_extraction(config, extractor)(network), extractor
+    except EmptySurfaceError:
+        raise
+    except ExtractionError as error:
+        if type(own) is type(extractor):
+            raise
+        name = type(own).__name__
+        show(f"mesh_{label}: {error}; {name} makes it, and may miss components", sys.stderr)
+        return build_extraction(config, own)(network), own

@@ -104,7 +104,7 @@ def _write_results(
     training: Training, config: DictConfig, folder: Path, log: RunLog, resume: str
 ) -> None:
     try:
-        write_results(training, folder, log, config.name, config.up, config.evaluation_samples)
+        write_results(training, config, folder, log)
     except KeyboardInterrupt:
         show(f"stopped while results were written to {folder}; for all of them: {resume}")
         raise

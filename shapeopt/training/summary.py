@@ -50,7 +50,8 @@ def summary_table(
     Args:
         training: finished or interrupted.
         surfaces: "after", and "before" if there was a shape phase; in the training's box.
-        samples: points per surface that the distance to the truth is measured with.
+        samples: points per surface that the distance to the truth is measured with; 0 for not
+            measuring it, which takes longest.
     """
     columns = {
         label: _measures(surface, training.cloud, samples)
@@ -95,11 +96,15 @@ def longest_side(cloud: PointCloud) -> float:
 def _measures(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dict[str, str]:
     side = longest_side(cloud)
     numbers = surface_scalars(surface)
-    distances = evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
+    distances: dict[str, float] = {}
+    if samples:
+        distances = evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
 
     def texts(quantities: Mapping[str, Quantity], values: Mapping[str, float]) -> dict[str, str]:
         return {
             q.label: format(values[name] * q.factor / side**q.power, q.form)
+            if name in values
+            else "not measured"
             for name, q in quantities.items()
         }
 

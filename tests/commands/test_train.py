@@ -44,10 +44,21 @@ def test_everything_is_left_behind(smoke):
         for kind in ("ply", "glb"):
             mesh = trimesh.load(folder / f"mesh_{name}.{kind}", force="mesh")
             assert len(mesh.faces) > 10
+        certificate = json.loads((folder / f"mesh_{name}.certificate.json").read_text())
+        assert certificate["complete"]
+        assert sum(part["polygons"] for part in certificate["components"]) > 10
     assert Checkpoint.load(folder / "checkpoints" / "last.pt").step == 310
     assert Checkpoint.load(folder / "checkpoints" / "fit.pt").step == 300
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))
-    for row in ("polygons", "distance to truth", "edge length", "bending", "closed", "time"):
+    for row in (
+        "polygons",
+        "distance to truth",
+        "edge length",
+        "bending",
+        "closed",
+        "time",
+        "complete",
+    ):
         assert row in printed
     assert str(folder) in printed
 

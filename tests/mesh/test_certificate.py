@@ -23,6 +23,16 @@ def test_a_box():
     assert certificate.summary() == ("closed, manifold, winding consistent, 1 component, genus 0")
 
 
+def test_sizes_are_in_the_units_of_the_file():
+    """Two units of a file to one of the mesh; what is counted stays."""
+    whole = certify(box_solid().detach())
+    opened = certify(PolygonMesh.from_polygons(box_solid().vertices.detach(), BOX_FACES[1:]))
+    (part,), (open_part,) = (found.as_dict(2.0)["components"] for found in (whole, opened))
+    assert (part["area"], part["volume"]) == (pytest.approx(24), pytest.approx(8))
+    assert (open_part["area"], open_part["volume"]) == (pytest.approx(20), None)
+    assert part["polygons"] == 6
+
+
 def test_a_torus_has_a_handle():
     (part,) = certify(mesh_of(trimesh.creation.torus(1.0, 0.3))).components
     assert part.genus == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shapeopt.errors import InputError
+from shapeopt.mesh.certificate import Finding
 from shapeopt.output.report import MAX_CURVE_POINTS, metric_curves, write_report
 from shapeopt.output.viewing import render_png
 from tests.output.meshes import FAR, cube, prism
@@ -44,6 +45,7 @@ def full_report(tmp_path):
             {"step": 0, "loss/total": 1.0},
             {"step": 1, "loss/total": None, "</script>": float("nan")},
         ],
+        checks={"<after>": [Finding("open", False), Finding("area < 1", True)]},
         pictures={"before & after": picture},
         config="width: 16  # <small>",
         subtitle="a & b",
@@ -64,6 +66,7 @@ def test_page_is_whole_escaped_and_needs_no_network(tmp_path):
     assert "123,456" in page
     assert "0.003457" in page
     assert page.count("</script>") == 2
+    assert '<li class="bad">open</li><li class="good">area &lt; 1</li>' in page
 
 
 def test_shapes_are_embedded_as_polygons(tmp_path):
@@ -103,7 +106,7 @@ def test_curves_are_grouped_thinned_and_have_gaps_where_not_finite():
 def test_everything_but_the_title_may_be_missing(tmp_path):
     page = write_report(tmp_path / "a.html", "Nothing", {}).read_text(encoding="utf-8")
     assert embedded(page) == {"surfaces": [], "curves": []}
-    for heading in ("Summary", "Curves", "Pictures", "Configuration"):
+    for heading in ("Summary", "Checks", "Curves", "Pictures", "Configuration"):
         assert f"<h2>{heading}" not in page
 
 

@@ -1,0 +1,36 @@
+"""A mesh in its files, and beside them what was checked of it."""
+
+import json
+from pathlib import Path
+
+from shapeopt.extraction.certificate import SurfaceCertificate
+from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.export import write_mesh
+from shapeopt.output.files import write_whole
+
+
+def write_certified(
+    mesh: PolygonMesh, certificate: SurfaceCertificate, unit: float, *paths: Path
+) -> Path:
+    """Write a mesh, and its certificate, as JSON, beside the first file.
+
+    Args:
+        mesh: in the units of the files.
+        certificate: of the surface that was extracted.
+        unit: length of one unit of that surface in those of the files.
+        paths: at least one; the suffix of each is its format, see
+            :func:`shapeopt.output.export.write_mesh`.
+
+    Returns:
+        The path of the certificate: that of the first mesh, ending in ``.certificate.json``.
+
+    Raises:
+        InputError: as :func:`shapeopt.output.export.write_mesh`.
+        OSError: a file cannot be written; names it.
+    """
+    beside = paths[0].with_suffix(".certificate.json")
+    # Interrupted half way, a new mesh must not stand beside the certificate of an old one.
+    beside.unlink(missing_ok=True)
+    for path in paths:
+        write_mesh(mesh, path)
+    return write_whole(beside, json.dumps(certificate.as_dict(unit), indent=1).encode())
