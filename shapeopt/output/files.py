@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import io
 import os
 import re
 import secrets
@@ -41,6 +42,25 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
         # What failed was told of the temporary file, or of no file at all.
         raise OSError(error.errno, error.strerror, str(path)) from error
     return path
+
+
+def append_whole(file: io.FileIO, data: bytes) -> None:
+    """Write at the end of a file: all of it, or, if that fails, nothing.
+
+    Args:
+        file: opened to append, without a buffer.
+        data: what to add.
+
+    Raises:
+        OSError: such as a full disk.
+    """
+    before, written = os.fstat(file.fileno()).st_size, 0
+    try:
+        while written < len(data):
+            written += file.write(data[written:]) or 0
+    except BaseException:
+        file.truncate(before)
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

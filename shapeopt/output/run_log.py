@@ -4,7 +4,7 @@ The file is always written. W&B may be missing, offline, switched off or fail ha
 training is told once and goes on with the file alone.
 """
 
-import contextlib
+import io
 import json
 import logging
 import math
@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, get_args
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.files import write_whole
+from shapeopt.output.files import append_whole, write_whole
 from shapeopt.output.glb import write_glb
 from shapeopt.output.wandb_run import WandbRun
 
@@ -163,12 +163,8 @@ class RunLog:
             self._file.close()
             self._file = open_metrics(self._path, 0)
         try:
-            self._file.write(line)
-            self._file.flush()
+            append_whole(self._file, line.encode())
         except OSError as error:
-            # What could not be written is still in the buffer, and closing would try it again.
-            with contextlib.suppress(OSError):
-                self._file.close()
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def _check_step(self, step: int) -> None:
@@ -182,7 +178,7 @@ class RunLog:
         self._waiting = {}
 
 
-def open_metrics(path: Path, start_step: int) -> TextIO:
+def open_metrics(path: Path, start_step: int) -> io.FileIO:
     """Open the metrics file to append, without the rows from `start_step` on.
 
     Raises:
@@ -191,7 +187,7 @@ def open_metrics(path: Path, start_step: int) -> TextIO:
     kept = [row for row in read_metrics(path) if row["step"] < start_step]
     # Replaced as a whole, so a run stopped right here loses nothing.
     write_whole(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-    return path.open("a", encoding="utf-8")
+    return path.open("ab", buffering=0)
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+LONGEST_WAIT = 30  # seconds that a training waits for the server before it starts
 logger = logging.getLogger(__name__)
 
 
 class WandbRun:
     """One W&B run. When W&B fails, one warning says so, and from then on all calls do nothing.
+
+    A server that does not answer turns "online" into "offline".
 
     Args:
         folder: gets `wandb/`.
@@ -25,33 +28,48 @@ class WandbRun:
     ) -> None:
         self._wandb: Any = None
         self._run: Any = None
+        later = f"Run `wandb sync` on the folder in {folder / 'wandb'} to send it later."
         try:
             self._wandb = importlib.import_module("wandb")
             if mode == "online" and not _has_credentials(self._wandb):
                 # Without a key, wandb would stop and ask for one on the terminal.
                 logger.warning(
-                    "Weights & Biases has no API key: logging offline. Run `wandb login`, then "
-                    "`wandb sync` on the folder in %s.",
-                    folder / "wandb",
+                    "Weights & Biases has no API key: logging offline. Run `wandb login`. %s", later
                 )
                 mode = "offline"
-            self._run = self._wandb.init(
-                project=project,
-                mode=mode,
-                dir=str(folder),
-                config=dict(config or {}),
-                # A run of its own, even if the last one in this process is still open.
-                reinit="create_new",
-                settings=self._wandb.Settings(
-                    silent=True,
-                    console="off",
-                    save_code=False,
-                    disable_code=True,
-                    disable_git=True,
-                ),
-            )
+            try:
+                self._run = self._start(folder, project, mode, config)
+            except self._wandb.errors.CommError as error:
+                if mode == "offline":
+                    raise
+                logger.warning(
+                    "Weights & Biases does not answer (%s): logging offline. %s",
+                    _first_line(error),
+                    later,
+                )
+                self._run = self._start(folder, project, "offline", config)
         except Exception as error:
             _warn("could not be started", error)
+
+    def _start(
+        self, folder: Path, project: str, mode: str, config: Mapping[str, Any] | None
+    ) -> Any:
+        return self._wandb.init(
+            project=project,
+            mode=mode,
+            dir=str(folder),
+            config=dict(config or {}),
+            # A run of its own, even if the last one in this process is still open.
+            reinit="create_new",
+            settings=self._wandb.Settings(
+                silent=True,
+                console="off",
+                save_code=False,
+                disable_code=True,
+                disable_git=True,
+                init_timeout=LONGEST_WAIT,
+            ),
+        )
 
     @property
     def is_open(self) -> bool:
@@ -118,5 +136,10 @@ def _warn(what: str, error: Exception) -> None:
         "Weights & Biases %s (%s: %s). Training goes on; its numbers are in the metrics file only.",
         what,
         type(error).__name__,
-        error,
+        _first_line(error),
     )
+
+
+def _first_line(error: Exception) -> str:
+    """What others report on several lines, or nothing."""
+    return (str(error).splitlines() or [""])[0]

@@ -14,7 +14,7 @@ def bad_values(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> lis
         terms: the unweighted losses, by name.
         weights: of them.
     """
-    values = {name: float(term) for name, term in terms.items()}
+    values = {name: float(term.detach()) for name, term in terms.items()}
     return [
         f"the loss {name} (weight {weights[name]:g}) is {value}"
         for name, value in values.items()
@@ -42,7 +42,7 @@ def bad_gradients(
         if not all(bool(torch.isfinite(g).all()) for g in gradients if g is not None):
             found.append(
                 f"the gradient of the loss {name} (weight {weights[name]:g}, value "
-                f"{float(term):.4g}) is not finite"
+                f"{float(term.detach()):.4g}) is not finite"
             )
     return found
 

@@ -1,5 +1,6 @@
 """One training per folder: a lock of the operating system, which ends with its process."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -27,7 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
         OSError: if the folder cannot be written.
     """
     # Opened without being emptied: its text may be that of the holder.
-    with (folder / LOCK_FILE).open("a+b") as file:
+    with (folder / LOCK_FILE).open("a+b", buffering=0) as file:
         if not _lock(file.fileno(), folder):
             file.seek(0)
             holder = file.read(300).decode(errors="replace") or "another process"
@@ -36,8 +37,8 @@ def locked(folder: Path) -> Iterator[None]:
                 "with output=FOLDER"
             )
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk it is held without a text
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 

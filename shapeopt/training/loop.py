@@ -101,6 +101,7 @@ class Training:
         self.step = 0
         self.setbacks = 0
         self.good: State | None = None
+        self.saved: tuple[Path, int] | None = None
         self.stopped_by: signal.Signals | None = None
         self._is_whole = True
         self._last_logged = -1
@@ -111,7 +112,8 @@ class Training:
     def run(self, log: RunLog | None = None, checkpoints: Path | None = None) -> bool:
         """Trains to the end, or to the first Ctrl-C or SIGTERM; returns whether to the end.
 
-        Which signal it was is in ``stopped_by``. Into the folder ``checkpoints``, if there is one,
+        Which signal it was is in ``stopped_by``, and which checkpoint was written last, of which
+        step, in ``saved``. Into the folder ``checkpoints``, if there is one,
         goes ``last.pt``, every ``checkpoint_every`` steps and at the end, whatever ends the
         training; and ``fit.pt`` at the end of the fit phase, to try other shape phases from.
 
@@ -285,6 +287,7 @@ class Training:
             self.good,
             setbacks=self.setbacks,
         ).save(path)
+        self.saved = path, self.step
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint of a training with the same settings.
@@ -304,6 +307,7 @@ class Training:
         return State(self.step, network, copy.deepcopy(self.optimizer.state_dict()))
 
     def _set_state(self, state: State) -> None:
+        self._is_whole = False
         try:
             self.network.load_state_dict(state.network)
             # The optimiser would go on in the tensors that it is given.
@@ -311,6 +315,7 @@ class Training:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the checkpoint is of another network: {error}") from error
         self.step = state.step
+        self._is_whole = True
 
 
 def _by_name(losses: Mapping[str, Loss] | Sequence[Loss]) -> dict[str, Loss]:

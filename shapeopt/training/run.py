@@ -82,40 +82,42 @@ def _prepared(
 
 def _train(training: Training, config: DictConfig, folder: Path, log: RunLog) -> None:
     """Trains; then writes what there is, however the training ended."""
-    resume = resume_command(folder / "checkpoints" / "last.pt")
     try:
         finished = training.run(log, folder / "checkpoints")
-    except Exception as error:
-        # A finished fit is worth its mesh whatever became of the rest; not on a full disk.
-        if training.fitted is not None and not isinstance(error, OSError):
+    except BaseException as error:
+        # A finished fit is worth its mesh whatever became of the rest; but a second Ctrl-C is
+        # meant: then the process ends at once.
+        if isinstance(error, Exception) and training.fitted is not None:
             try:
-                _write_results(training, config, folder, log, resume)
-            except (InputError, ExtractionError, OSError) as second:
-                show(f"not all results could be written: {second}", sys.stderr)
+                write_results(training, config, folder, log)
+            except (InputError, ExtractionError, OSError, KeyboardInterrupt):
+                show(f"not all results could be written to {folder}", sys.stderr)
+        if training.saved is not None:
+            path, step = training.saved
+            show(f"the state at step {step:,} is kept; go on with: {resume_command(path, folder)}")
         raise
+    resume = resume_command(folder / "checkpoints" / "last.pt", folder)
     if not finished:
         show(f"interrupted at step {training.step:,}; go on with: {resume}")
-    _write_results(training, config, folder, log, resume)
+    try:
+        write_results(training, config, folder, log)
+    except (OSError, KeyboardInterrupt):
+        show(f"not all results could be written to {folder}; for all of them: {resume}")
+        raise
     if not finished:
         raise KeyboardInterrupt(training.stopped_by)
 
 
-def _write_results(
-    training: Training, config: DictConfig, folder: Path, log: RunLog, resume: str
-) -> None:
-    try:
-        write_results(training, config, folder, log)
-    except KeyboardInterrupt:
-        show(f"stopped while results were written to {folder}; for all of them: {resume}")
-        raise
+def resume_command(checkpoint: Path, folder: Path) -> str:
+    """What to type to go on in a folder, in quotes where Hydra and a shell want them."""
+    return f"shapeopt train {_setting('resume', checkpoint)} {_setting('output', folder)}"
 
 
-def resume_command(checkpoint: Path) -> str:
-    """What to type to go on from a checkpoint, in quotes where Hydra and a shell want them."""
-    value = checkpoint.as_posix()
+def _setting(name: str, path: Path) -> str:
+    value = path.as_posix()
     if not re.fullmatch(r"[A-Za-z0-9_./:-]+", value):
         value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"shapeopt train {shlex.quote(f'resume={value}')}"
+    return shlex.quote(f"{name}={value}")
 
 
 def choose_device(name: str) -> torch.device:

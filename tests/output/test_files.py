@@ -3,23 +3,11 @@ import os
 import re
 import shutil
 import sys
-from contextlib import contextmanager
 
 import pytest
 
-from shapeopt.output.files import write_whole
-
-
-@contextmanager
-def small_files():
-    """No file may grow beyond 4096 bytes; how a full disk shows. The tests' own log is one, too."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from shapeopt.output.files import append_whole, write_whole
+from tests.output.limits import small_files
 
 
 def test_what_was_there_is_replaced_in_folders_that_are_made(tmp_path):
@@ -76,3 +64,13 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "a.txt", b"data")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_added_whole_is_not_added(tmp_path):
+    path = tmp_path / "a.txt"
+    with path.open("ab", buffering=0) as file:
+        append_whole(file, b"first\n")
+        with pytest.raises(OSError, match="too large"), small_files():
+            append_whole(file, bytes(100_000))
+        append_whole(file, b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.run_log import RunLog, read_metrics
+from tests.output.limits import small_files
 
 CONF = Path(__file__).parents[2] / "conf" / "logging"
 
@@ -121,6 +122,15 @@ def test_resuming_drops_what_will_be_done_again(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 
 
+def test_a_full_disk_leaves_whole_rows_and_names_the_file(tmp_path):
+    row = {f"loss/{i}": 1.5 for i in range(1000)}
+    with RunLog(tmp_path, mode="disabled") as log:
+        log.log(0, {"loss": 1.5})
+        with pytest.raises(OSError, match=r"metrics\.jsonl"), small_files():
+            log.log(1, row)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 0, "loss": 1.5}\n'
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="negative"):
         RunLog(tmp_path, mode="disabled", mesh_every=-1)
@@ -188,6 +198,26 @@ def test_failing_init_is_a_warning(tmp_path, cube, monkeypatch, caplog):
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 3
     (message,) = warnings_of(caplog)
     assert "the server is away" in message
+
+
+def test_a_server_that_does_not_answer_turns_online_into_offline(tmp_path, monkeypatch, caplog):
+    import wandb
+
+    start = wandb.init
+
+    def unreachable(**settings):
+        if settings["mode"] == "online":
+            raise wandb.errors.CommError("timed out\nConsider increasing the timeout")
+        return start(**settings)
+
+    monkeypatch.setattr("shapeopt.output.wandb_run._has_credentials", lambda _: True)
+    monkeypatch.setattr(wandb, "init", unreachable)
+    with RunLog(tmp_path, mode="online") as log:
+        log.log(0, {"loss": 1})
+    (message,) = warnings_of(caplog)
+    assert "does not answer (timed out): logging offline" in message
+    (run,) = offline_runs(tmp_path)
+    assert history(run)[0]["loss"] == 1
 
 
 def test_missing_wandb_is_a_warning(tmp_path, monkeypatch, caplog):
