@@ -48,13 +48,27 @@ def run(arguments: Sequence[str]) -> None:
     # Errors come out as they are, not as Hydra prints them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    failures: list[Exception] = []
+
+    def job(config: "DictConfig") -> None:
+        try:
+            _job(config)
+        except Exception as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:  # Hydra tells which of them it was
+                raise
+            failures.append(error)
 
     configured = hydra.main(
         version_base="1.3", config_path=str(shipped_folder() / "conf"), config_name="config"
-    )(_job)
+    )(job)
     sys.argv = [sys.argv[0], *arguments]  # where Hydra looks
     try:
         configured()
+        if failures:
+            raise failures[0]
     except OSError as error:
         if (
             error.filename is None

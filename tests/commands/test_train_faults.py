@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line_and_can_be_gone_on_from(
     assert re.fullmatch(r"error: .*/run/\S+: No space left on device\. To .*output=FOLDER", said)
     check_whole(folder)
     captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
+    assert "rror" not in captured.err
     checkpoints = list(folder.glob("checkpoints/*.pt"))
     if checkpoints:
         assert go_on(captured.out) == ""
@@ -372,6 +372,6 @@ def test_files_that_the_system_cuts_short(tmp_path, kilobytes):
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert re.fullmatch(r"error: \S+/run/\S+: File too large\. .*", *errors)
+    (error,) = (line for line in done.stderr.splitlines() if "rror" in line)
+    assert re.fullmatch(r"error: \S+/run/\S+: File too large\. .*", error)
     check_whole(tmp_path / "run")
