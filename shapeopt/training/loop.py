@@ -1,6 +1,7 @@
 """The training loop: fit the cloud, then shape the exact surface."""
 
 import copy
+import logging
 import re
 import signal
 import time
@@ -28,6 +29,7 @@ from shapeopt.training.surface_scalars import surface_scalars
 
 Loss = FitLoss | GeometryLoss | SurfaceFitLoss
 Extractor = Callable[[nn.Module], PolyhedralSurface]
+logger = logging.getLogger(__name__)
 
 
 class SurfaceLostError(Exception):
@@ -235,6 +237,12 @@ class Training:
             on_surface = self._weights(self.geometry_losses | self.surface_fit_losses)
             raise InputError(lost_surface(step, self.setbacks, str(lost), on_surface)) from lost
         self.setbacks += 1
+        logger.warning(
+            "no surface in step %d (%s): going on from step %d at half the learning rate",
+            step,
+            lost,
+            self.step,
+        )
 
     def _divergence(self, terms: Mapping[str, Tensor], phase: Phase, learning_rate: float) -> str:
         weights = self._weights(terms)

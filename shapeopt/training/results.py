@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
+from shapeopt.errors import ExtractionError, InputError
 from shapeopt.extraction.certificate import SurfaceCertificate, certify_surface
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.mesh.polygon_mesh import PolygonMesh
@@ -123,8 +123,6 @@ def _extract(
     extractor, own = exporting_extractor(config), build(config.extractor)
     try:
         return build_extraction(config, extractor)(network), extractor
-    except EmptySurfaceError:
-        raise
     except ExtractionError as error:
         if type(own) is type(extractor):
             raise

@@ -304,7 +304,7 @@ def test_a_surface_that_is_lost_for_good_leaves_the_finished_fit(
     assert f"the state at step {FIT} is kept; go on with: " in capsys.readouterr().out
 
 
-def test_a_surface_that_leaves_the_box_is_come_back_to(tmp_path, monkeypatch, uninterrupted):
+def test_a_surface_that_leaves_the_box_is_come_back_to(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     gone: list[int] = []
 
@@ -318,6 +318,7 @@ def test_a_surface_that_leaves_the_box_is_come_back_to(tmp_path, monkeypatch, un
     assert train(folder) == ""
     saved = Checkpoint.load(folder / "checkpoints" / "last.pt")
     assert (saved.step, saved.setbacks) == (STEPS, 1)
+    assert "no surface in step 8" in capsys.readouterr().out
 
 
 class DyingRun:
