@@ -107,7 +107,10 @@ class Untouched:
             if process.exitcode != 0:
                 raise RuntimeError(f"the training in {folder} failed")
             self.life[seed] = round(time.monotonic() - started, 2)
-        return outcome(folder)
+        left = outcome(folder)
+        if not all(left.values()):
+            raise RuntimeError(f"the training in {folder} did not leave all that is compared")
+        return left
 
 
 def trial(number: int, untouched: Untouched, parent: Path) -> dict[str, Any]:
