@@ -278,6 +278,14 @@ def without_biases(rng: Rng) -> Draft:
     return Draft(layers, lower, lower + 1.2)
 
 
+@degenerate
+def many_folds_through_a_point(rng: Rng) -> Draft:
+    widths = [3, int(rng.integers(8, 13)), int(rng.integers(1, 4)), 1]
+    layers = random_layers(rng, widths)
+    layers = [(weight, np.zeros(len(bias))) for weight, bias in layers]
+    return Draft(centred(rng, layers))
+
+
 @generic
 def without_hidden_biases(rng: Rng) -> Draft:
     layers = random_layers(rng, small_widths(rng))
