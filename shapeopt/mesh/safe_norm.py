@@ -20,7 +20,7 @@ def unit(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     rows shorter than 1e-12 as they are).
     """
     size = vectors.detach().abs().amax(dim=1, keepdim=True)
-    size = torch.where((size > 0) & torch.isfinite(size), size, 1)
+    size = torch.where((size > 0) & (size < torch.inf), size, 1)
     scaled = vectors / (size / (2 * torch.frexp(size).mantissa))
     length = scaled.norm(dim=1, keepdim=True)
     return scaled / torch.where(length > 0, length, 1)

@@ -46,21 +46,20 @@ def walk(near: NearLines) -> Outlines:
     """
     lines = _lines(near)
     path = _paths(lines)
-    is_back = path == lines.start
-    counts = (is_back.cumsum(dim=1) == 0).sum(dim=1) + 1
-    # A walk that stays on its first line is back at once.
-    counts *= (counts > 2) & (counts <= path.shape[1])
-    num_corners, num_open = torch.stack([counts.sum(), (counts == 0).sum()]).tolist()
+    counts = (path[:, 1:] == lines.start).byte().argmax(dim=1) + 1
+    # 1 where a walk stays where it starts, and where it never comes back: all are equal then.
+    is_closed = counts > 2
+    counts *= is_closed
+    num_corners, num_closed = torch.stack([counts.sum(), is_closed.sum()]).tolist()
 
     is_corner = torch.arange(path.shape[1], device=path.device) < counts[:, None]
     place = places_of(is_corner.flatten(), num_corners)
     rows, steps = place // path.shape[1], place % path.shape[1]
-    before = torch.cat([lines.start, path[:, :-1]], dim=1)[rows, steps]
-    line = path[rows, steps]
+    before, line = path[rows, steps], path[:, 1:][rows, steps]
     planar = _corners(lines.numbers[rows, before], lines.numbers[rows, line])
     first, second = near.frame[:2, rows]
     corners = torch.addcmul(near.base[rows], planar[:, :1], first).addcmul_(planar[:, 1:], second)
-    return Outlines(counts, near.constraints[rows, line], corners, num_open)
+    return Outlines(counts, near.constraints[rows, line], corners, len(counts) - num_closed)
 
 
 def _lines(near: NearLines) -> _Lines:
@@ -89,14 +88,14 @@ def _lines(near: NearLines) -> _Lines:
 
 
 def _paths(lines: _Lines) -> Int64[Tensor, "n steps"]:
-    """The lines that each walk turns into, one after the other; it stays where it leaves the reach.
+    """The lines of each walk, one after the other; it stays on one that leaves the reach.
 
     Twice as many steps are one step of the steps so far.
     """
     own = torch.arange(lines.following.shape[1], device=lines.following.device)
     jump = torch.where(lines.is_within, lines.following, own)
-    path = jump.gather(1, lines.start)
-    while path.shape[1] < len(own):
+    path = lines.start
+    while path.shape[1] <= len(own):
         path = torch.cat([path, jump.gather(1, path)], dim=1)
         jump = jump.gather(1, jump)
     return path
