@@ -1,5 +1,6 @@
 """A run of Weights & Biases that may fail without harm to the training."""
 
+import contextlib
 import importlib
 import logging
 import os
@@ -120,6 +121,9 @@ class WandbRun:
                 run.finish(exit_code=1)
             except Exception:
                 logger.debug("W&B could not finish its run either.", exc_info=True)
+                # Its process is gone; taking leave of it at exit would print a traceback.
+                with contextlib.suppress(Exception):
+                    self._wandb.teardown(exit_code=1)
             return None
 
 

@@ -1,5 +1,6 @@
 import itertools
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -242,6 +243,33 @@ def test_failing_log_is_one_warning(tmp_path, monkeypatch, caplog):
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 3
     assert len(warnings_of(caplog)) == 1
     assert "disk full" in warnings_of(caplog)[0]
+
+
+@pytest.mark.slow
+def test_a_wandb_process_that_is_killed_is_one_warning(tmp_path):
+    """In a process of its own: what is printed when it ends counts."""
+    if shutil.which("pgrep") is None:
+        pytest.skip("needs pgrep to find W&B's process")
+    code = """if True:
+        import os, signal, subprocess, sys
+        from shapeopt.output.run_log import RunLog
+        with RunLog(sys.argv[1]) as log:
+            log.log(0, {"loss": 1})
+            find = ["pgrep", "-P", str(os.getpid()), "wandb"]
+            found = subprocess.run(find, capture_output=True, text=True).stdout.split()
+            assert found
+            for process in found:
+                os.kill(int(process), signal.SIGKILL)
+            for step in range(1, 2000):
+                log.log(step, {"loss": 1})
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Weights & Biases did not take step") == 1
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 2000
 
 
 def test_online_without_a_key_goes_offline_and_never_asks(tmp_path, monkeypatch, caplog):
