@@ -13,6 +13,15 @@ Bounds = Sequence[float | Sequence[float]]
 """Lower and upper corner of the box: a number for every axis, or one number per axis."""
 
 
+def dimension_of(bounds: Bounds | float | int) -> int | None:
+    """The number of axes that the corners name; None if they are numbers for every axis."""
+    try:
+        sizes = {len(torch.as_tensor(corner)) for corner in bounds}  # type: ignore[union-attr]
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return sizes.pop() if len(sizes) == 1 else None
+
+
 @dataclass(frozen=True)
 class Box:
     """An axis-aligned box: ``lower`` and ``upper`` corner, ``[d]`` each."""

@@ -63,7 +63,7 @@ def certify_surface(
     Raises:
         InputError: for a polyline, and as :func:`shapeopt.extract_surface`.
     """
-    layers = [layer.map(Tensor.double) for layer in affine_layers(network)]
+    layers = [layer.map(Tensor.double) for layer in affine_layers(network, 3)]
     return SurfaceCertificate(
         certify(surface),
         _largest_error(layers, surface),

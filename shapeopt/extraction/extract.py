@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from shapeopt.complex.box import Bounds, Box
+from shapeopt.complex.box import Bounds, Box, dimension_of
 from shapeopt.complex.differentiate import carries_gradient, differentiable_vertices
 from shapeopt.complex.polyhedral_complex import PolyhedralComplex
 from shapeopt.complex.surface import PolyhedralSurface
@@ -144,7 +144,7 @@ def prepare(
     network: nn.Module, bounds: Bounds, dtype: torch.dtype | None
 ) -> tuple[list[AffineLayer], Box]:
     """Affine layers and domain to work on, with their checks."""
-    reading = read_network(network, _dimension_of(bounds))
+    reading = read_network(network, dimension_of(bounds))
     weight = reading.layers[0].weight
     dtype = dtype or weight.dtype
     if dtype not in (torch.float32, torch.float64):
@@ -153,18 +153,6 @@ def prepare(
     box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
     check_reading(network, reading, box.lower, box.upper)
     return layers, box
-
-
-def _dimension_of(bounds: Bounds) -> int | None:
-    """The number of coordinates of the corners, if they have one for each axis."""
-    try:
-        return max(len(torch.as_tensor(corner).flatten()) for corner in bounds if _is_list(corner))
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _is_list(corner: object) -> bool:
-    return not isinstance(corner, int | float) and torch.as_tensor(corner).ndim > 0
 
 
 def _extractor(

@@ -61,9 +61,9 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
     return reading
 
 
-def affine_layers(network: nn.Module) -> list[AffineLayer]:
+def affine_layers(network: nn.Module, dimension: int | None = None) -> list[AffineLayer]:
     """The layers that :func:`read_network` reads."""
-    return read_network(network).layers
+    return read_network(network, dimension).layers
 
 
 @torch.no_grad()
@@ -192,6 +192,7 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
         except Exception as error:
             raise InputError(
                 f"{where()} cannot be read as piecewise affine: {type(error).__name__}: {error}"
+                + ("" if dimension else _GUESSED.format(inputs.shape[1]))
             ) from error
     if not isinstance(output, Form):
         raise InputError(
@@ -204,6 +205,12 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
     last = layers[-1]
     layers[-1] = last._replace(bias=last.bias - output.level())
     return Reading(layers, output)
+
+
+_GUESSED = (
+    "; the network was run on {} numbers, as many as its first nn.Linear takes: if it takes "
+    "another number, give bounds with two corners, such as ([-1, -1, -1], [1, 1, 1])"
+)
 
 
 def _input_dimension(network: nn.Module) -> int:

@@ -51,7 +51,7 @@ def remove_idle_neurons(network: nn.Module, bounds: Bounds = (-0.5, 0.5)) -> Red
     Raises:
         InputError: as :func:`shapeopt.extract_surface`.
     """
-    layers = [layer.map(Tensor.double) for layer in without_graph(affine_layers(network))]
+    layers = [layer.map(Tensor.double) for layer in without_graph(affine_layers(network, 3))]
     before = extract_surface(as_module(layers), bounds)
     idle = idle_neurons(before)
     chosen: set[tuple[int, int]] = set(idle)

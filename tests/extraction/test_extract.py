@@ -87,6 +87,29 @@ def test_box_may_differ_by_axis():
     assert whole.vertices.amin(dim=0).tolist() == [-1, -2, -3]
 
 
+class WithCode(nn.Module):
+    """An octahedron whose first layer takes a code beside the point."""
+
+    def __init__(self):
+        super().__init__()
+        first, *rest = octahedron()
+        wider = nn.Linear(5, 6, dtype=torch.float64)
+        wider.weight.data = torch.cat([first.weight.data, first.weight.new_ones(6, 2)], dim=1)
+        wider.bias.data = first.bias.data
+        self.network = nn.Sequential(wider, *rest)
+        self.code = nn.Parameter(first.weight.new_tensor([0.25, -0.25]))
+
+    def forward(self, x):
+        return self.network(torch.cat([x, self.code.expand(len(x), 2)], dim=1))
+
+
+def test_bounds_tell_the_number_of_inputs():
+    surface = shapeopt.extract_surface(WithCode(), ([-1] * 3, [1] * 3))
+    assert surface.num_faces == 8
+    with pytest.raises(InputError, match=r"run on 5 numbers.*give bounds with two corners"):
+        shapeopt.extract_surface(WithCode(), (-1, 1))
+
+
 def test_same_result_twice():
     network = random_mlp(3, 16, 16, 1)
     one, two = (shapeopt.extract_surface(network, bounds=(-2, 2)) for _ in range(2))
