@@ -31,14 +31,19 @@ def without_extent(
         found: with positions in a box of size 1.
         quality: of some vertices, given by number. Of those that fall together the best one stays.
     """
-    start, end = found.vertices[found.edges].unbind(1)
-    is_short = (end - start).square().sum(dim=1) < SHORTEST_EDGE**2
+    is_short = ~has_extent(found)
     if not bool(is_short.any()):
         return found
     stays = _representatives(found, is_short, quality)
     if found.vertices.shape[1] == 2:
         return select(found, stays[found.edges], torch.nonzero(~is_short).flatten())
     return _rebuild(found, stays)
+
+
+def has_extent(found: ZeroSet) -> Bool[Tensor, "e"]:
+    """Which edges are longer than rounding; in 2D these are what :func:`without_extent` keeps."""
+    start, end = found.vertices[found.edges].unbind(1)
+    return (end - start).square().sum(dim=1) >= SHORTEST_EDGE**2
 
 
 def has_copies(vertices: Float[Tensor, "v d"]) -> bool:

@@ -16,7 +16,7 @@ from shapeopt.complex.differentiate import (
 )
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.extraction.collapse import without_extent
+from shapeopt.extraction.collapse import has_extent, without_extent
 from shapeopt.extraction.dissolve import without_flat_folds
 from shapeopt.extraction.no_zero import no_zero_among
 from shapeopt.extraction.orientation import oriented
@@ -63,7 +63,8 @@ def finish(
     _check(found)
     is_joined = None
     if not all_folds:
-        dissolved = without_flat_folds(found, _gradients_of(constant, found, gradients))
+        flat = gradients.detach() if found.num_faces else _gradients_on_edges(constant, everything)
+        dissolved = without_flat_folds(found, flat)
         if dissolved is not None:
             found, faces, is_joined = dissolved
             normals = normals[faces]
@@ -85,13 +86,13 @@ def finish(
     )
 
 
-def _gradients_of(
-    layers: Sequence[AffineLayer], found: ZeroSet, of_faces: Float[Tensor, "f d"]
-) -> Float[Tensor, "n d"]:
-    """The gradient of f on each polygon; in 2D, on each edge."""
-    if found.vertices.shape[1] == 3:
-        return of_faces.detach()
-    one, two = found.signs.vertex_plus_bits[found.edges].unbind(1)
+def _gradients_on_edges(layers: Sequence[AffineLayer], found: ZeroSet) -> Float[Tensor, "e d"]:
+    """In 2D, the gradient of f on each edge that has an extent.
+
+    Given the cells as they were found: of vertices that fall together, the signs of the one that
+    stays need not be those along its edges.
+    """
+    one, two = found.signs.vertex_plus_bits[found.edges[has_extent(found)]].unbind(1)
     return affine_gradients(layers, found.signs.constraints, one | two)
 
 
