@@ -8,11 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from shapeopt.extraction.progress import Inconsistent
+from shapeopt.networks.affine import AffineLayer
 
 Result = TypeVar("Result")
 
 ROUNDING_ULPS = 16
-"""Values below this many ulps of the neuron's largest value are rounding, and count as +."""
+"""Values below this many ulps of the neuron's size are rounding, and count as +."""
+
+SHARE_OF_TERMS = 1 / 8
+"""A neuron's size is its largest value, and at least this part of the largest sum of its absolute
+terms: where terms cancel, as in a residual connection, its values are the rounding of them."""
 
 MORE_ROUNDING_ULPS = (2**12, 2**20)
 """The same where that does not give a consistent complex: many folds through one point, seen from
@@ -33,16 +38,25 @@ def consistently(make: Callable[[int], Result]) -> Result:
     return make(MORE_ROUNDING_ULPS[-1])
 
 
+def neuron_sizes(
+    layer: AffineLayer, inputs: Float[Tensor, "in"], values: Float[Tensor, "out"]
+) -> Float[Tensor, "out"]:
+    """What the rounding of a layer's values is relative to, given the largest absolute values of
+    its inputs and of the neurons themselves."""
+    terms = layer.weight.abs() @ inputs + layer.bias.abs()
+    return torch.maximum(values, SHARE_OF_TERMS * terms)
+
+
 def rounding_threshold(
-    largest: Float[Tensor, "width"],
+    sizes: Float[Tensor, "width"],
     is_linear: Bool[Tensor, "width"] | None = None,
     ulps: int = ROUNDING_ULPS,
 ) -> Float[Tensor, "width"]:
-    """Values above minus this count as +, given each neuron's largest absolute value.
+    """Values above minus this count as +, given each neuron's size.
 
     Those of linear neurons always do.
     """
-    threshold = ulps * torch.finfo(largest.dtype).eps * largest
+    threshold = ulps * torch.finfo(sizes.dtype).eps * sizes
     return threshold if is_linear is None else threshold.masked_fill(is_linear, torch.inf)
 
 

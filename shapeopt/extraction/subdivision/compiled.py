@@ -34,7 +34,7 @@ from shapeopt.extraction.subdivision.kernels import (
     split,
 )
 from shapeopt.extraction.subdivision.rows import MAX_ROWS, GrowingRows
-from shapeopt.extraction.tolerances import rounding_threshold
+from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
 from shapeopt.networks.affine import AffineLayer
 
 SMALL_CUT = 4096
@@ -61,6 +61,7 @@ class CompiledSubdivision:
         self.vertex_zeros = self._rows(start.vertex_zeros)
         self.plus_bits = GrowingRows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
         self.values = self._rows(start.vertices)
+        self.largest = start.vertices.abs().amax(dim=0)
         self.edges = self._rows(start.edges)
         self.edge_zeros = self._rows(start.edge_zeros)
         self.edge_base = self._rows(start.edge_keys)
@@ -110,7 +111,9 @@ class CompiledSubdivision:
             values = layer.values(inputs)
             largest = torch.maximum(largest, values.abs().amax(dim=0))
             after[chunk] = values
-        self.threshold = rounding_threshold(largest, layer.is_linear, self.ulps).numpy()
+        sizes = neuron_sizes(layer, self.largest, largest)
+        self.threshold = rounding_threshold(sizes, layer.is_linear, self.ulps).numpy()
+        self.largest = largest
 
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""

@@ -16,7 +16,7 @@ from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
 from shapeopt.complex.skeleton import Skeleton, box_skeleton
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
-from shapeopt.extraction.tolerances import rounding_threshold
+from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
 from shapeopt.networks.affine import AffineLayer
 
 
@@ -75,6 +75,7 @@ class PlainSubdivision:
         self.edges = _Rows(start.edges)
         self.edge_zeros = _Rows(start.edge_zeros)
         self.edge_base = _Rows(start.edge_keys)
+        self.largest = start.vertices.abs().amax(dim=0)
         self.is_partial = False
 
     @property
@@ -112,7 +113,10 @@ class PlainSubdivision:
         values = points[:, self.constraints.dimension :]
         torch.addmm(layer.bias, inputs, layer.weight.T, out=values)
         self.points = _Rows(points)
-        self.threshold = rounding_threshold(values.abs().amax(dim=0), layer.is_linear, self.ulps)
+        largest = values.abs().amax(dim=0)
+        sizes = neuron_sizes(layer, self.largest, largest)
+        self.threshold = rounding_threshold(sizes, layer.is_linear, self.ulps)
+        self.largest = largest
 
     def cut_by_layer(self, layer: int, progress: Progress | None) -> None:
         """Cuts every edge by every neuron of the layer whose values were evaluated."""

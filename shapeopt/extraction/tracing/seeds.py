@@ -20,7 +20,7 @@ from shapeopt.extraction.extractor import Backend
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.subdivide import subdivide
-from shapeopt.extraction.tolerances import consistently
+from shapeopt.extraction.tolerances import consistently, neuron_sizes
 from shapeopt.mesh.ragged import owners_of
 from shapeopt.networks.affine import AffineLayer, evaluate
 
@@ -46,7 +46,7 @@ class Samples:
     Attributes:
         points: positions, the last axis running fastest.
         values: f there.
-        scale: largest size of each hidden neuron's values.
+        scale: size of each hidden neuron, see ``tolerances.py``.
     """
 
     points: Float[Tensor, "n d"]
@@ -123,13 +123,15 @@ def sample_grid(layers: Sequence[AffineLayer], box: Box, resolution: int) -> Sam
 def _evaluate(
     layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "hidden"]]:
-    """f at the points, and the largest size of each hidden neuron's values."""
+    """f at the points, and the size of each hidden neuron there."""
     *hidden, last = layers
     sizes = [points.new_empty(0)]
+    before = points.abs().amax(dim=0)
     for layer in hidden:
         points = layer.values(points)
-        sizes.append(torch.maximum(points.amax(dim=0), -points.amin(dim=0)))
-        points = layer.activated(points)
+        largest = torch.maximum(points.amax(dim=0), -points.amin(dim=0))
+        sizes.append(neuron_sizes(layer, before, largest))
+        points, before = layer.activated(points), largest
     return last.values(points)[:, 0], torch.cat(sizes)
 
 
