@@ -320,7 +320,7 @@ class ExactSurface:
 
 
 def exact_surface(
-    network: nn.Sequential,
+    network: nn.Sequential | ExactNetwork,
     lower: Sequence[float],
     upper: Sequence[float],
     *,
@@ -329,11 +329,11 @@ def exact_surface(
     """The surface of a network of Linear, ReLU, ..., Linear with 2 or 3 inputs and one output.
 
     Args:
-        network: the modules; every Linear has a bias.
+        network: the modules; every Linear has a bias. Or any network in exact arithmetic.
         lower, upper: corners of the box.
-        shift: to add to the output.
+        shift: to add to the output of modules.
     """
-    exact = ExactNetwork(network, shift)
+    exact = network if isinstance(network, ExactNetwork) else ExactNetwork(network, shift)
     cells = cells_of(exact, lower, upper)
     box = [Fraction(x) for x in lower], [Fraction(x) for x in upper]
     size = max(high - low for low, high in zip(*box, strict=True))
