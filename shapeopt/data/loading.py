@@ -26,6 +26,7 @@ def load(
     mesh_samples: int = 100_000,
     neighbours: int = 12,
     seed: int = 0,
+    columns: str | None = None,
 ) -> PointCloud:
     """Loads a cloud or mesh, normalises it and attaches what is known of the true surface.
 
@@ -39,11 +40,12 @@ def load(
         mesh_samples: points drawn from a mesh.
         neighbours: points in each plane fit, if the normals have to be estimated.
         seed: of the points drawn from a mesh.
+        columns: what the columns of rows of numbers are, see `read_cloud`; None: as can be seen.
 
     Raises:
         InputError: the message says what is wrong with the file and what to do.
     """
-    raw = read_cloud(find_file(path), mesh_samples, seed)
+    raw = read_cloud(find_file(path), mesh_samples, seed, columns)
     normals = estimate_normals(raw.points, neighbours) if raw.normals is None else raw.normals
     cloud = normalise(raw.points, normals, margin)
     return replace(cloud, reference=_reference(raw, cloud))

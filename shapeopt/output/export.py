@@ -67,7 +67,9 @@ def write_obj(surface: PolygonMesh, path: str | os.PathLike[str]) -> Path:
     faces = [
         f"f {' '.join(corners[start:stop])}\n" for start, stop in pairwise(mesh.offsets.tolist())
     ]
-    lines = ["# written by shapeopt\n", *(f"v {line}" for line in vertex_lines(mesh)), *faces]
+    # By these numbers a reader can tell that the file was cut short.
+    head = f"# written by shapeopt\n# {len(mesh.vertices)} vertices\n# {len(faces)} faces\n"
+    lines = [head, *(f"v {line}" for line in vertex_lines(mesh)), *faces]
     return write_whole(path, "".join(lines).encode())
 
 

@@ -94,3 +94,13 @@ def test_every_config_names_a_loader_and_options_it_takes(name):
         target, options["path"] = load, "a.ply"  # what it loads the scan with
     inspect.signature(target).bind(**options)
     assert target.__module__ in ("shapeopt.data.loading", "shapeopt.data.shapes")
+
+
+def test_columns_can_be_told(tmp_path):
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.savetxt(tmp_path / "a.xyz", np.hstack([points, 0.9 * np.abs(points)]))
+    with pytest.raises(InputError, match=r"data\.columns"):
+        load(tmp_path / "a.xyz")
+    cloud = load(tmp_path / "a.xyz", columns="xyzrgb")
+    assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()

@@ -98,8 +98,8 @@ def test_mesh_is_sampled_with_face_normals(tmp_path, suffix):
 
 
 def test_unknown_suffix_lists_the_known_ones(tmp_path):
-    with pytest.raises(InputError, match=r"a\.las: unknown kind .* \.ply, \.obj, \.stl, .*\.xyz"):
-        read_cloud(tmp_path / "a.las")
+    with pytest.raises(InputError, match=r"a\.e57: unknown kind .* \.ply, \.obj, \.stl, .*\.xyz"):
+        read_cloud(tmp_path / "a.e57")
 
 
 def test_missing_file_says_where_it_looked(tmp_path):
@@ -174,7 +174,7 @@ def test_bad_values(tmp_path):
 
 def test_wrong_shapes_and_types(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((10, 4)))
-    with pytest.raises(InputError, match=r"must be \[n, 3\] points or \[n, 6\] .*\[10, 4\]"):
+    with pytest.raises(InputError, match=r"has 4 columns, and .*data\.columns"):
         read_cloud(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.array([["a", "b", "c"]] * 4))
     with pytest.raises(InputError, match="must hold real numbers"):
