@@ -1,19 +1,31 @@
 """From a file to a normalised cloud with a surface to measure against."""
 
+import logging
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from shapeopt.data.bunny import bunny_sdf
-from shapeopt.data.cloud import PointCloud, normalise
+from shapeopt.data.cloud import PointCloud, check_points, normalise, unit_normals
 from shapeopt.data.implicit_sampling import ImplicitFunction
 from shapeopt.data.normals import estimate_normals
+from shapeopt.data.orientation import outwardness
+from shapeopt.data.outliers import stray_points
 from shapeopt.data.reading import RawCloud, read_cloud
 from shapeopt.data.reference import CloudReference, ImplicitReference, MeshReference, Reference
 from shapeopt.data.scans import fetch_scan
+from shapeopt.errors import InputError
 from shapeopt.shipped import find_file
+
+logger = logging.getLogger(__name__)
+
+NormalsFrom = Literal["given", "flipped", "estimated"]
+FACES_IN = -0.1
+"""Mean cosine to the directions from the middle: 1 for a ball, 0.1 for a thin shell."""
 
 # A cloud sampled from a formula says so in a comment of its .ply header. So the file itself
 # brings its true surface along, and `data.path=other.ply` needs no second setting.
@@ -26,12 +38,15 @@ def load(
     mesh_samples: int = 100_000,
     neighbours: int = 12,
     seed: int = 0,
+    *,
     columns: str | None = None,
+    normals: NormalsFrom | None = None,
+    remove_stray: bool = False,
 ) -> PointCloud:
     """Loads a cloud or mesh, normalises it and attaches what is known of the true surface.
 
     The reference is the formula for the shipped bunny, the mesh if the file holds one, and
-    otherwise the cloud itself.
+    otherwise the cloud itself. A log message says what was done to the data.
 
     Args:
         path: see `read_cloud`. A relative path is looked for in the working directory, then in
@@ -41,14 +56,74 @@ def load(
         neighbours: points in each plane fit, if the normals have to be estimated.
         seed: of the points drawn from a mesh.
         columns: what the columns of rows of numbers are, see `read_cloud`; None: as can be seen.
+        normals: of a cloud, "given" in the file, the same "flipped", or "estimated"; None: as
+            given, if they face out, and estimated if there are none.
+        remove_stray: leave out a cloud's points that lie apart, see `stray_points`.
 
     Raises:
-        InputError: the message says what is wrong with the file and what to do.
+        InputError: the message says what is wrong with the file and what to do; among others,
+            normals that face in.
     """
-    raw = read_cloud(find_file(path), mesh_samples, seed, columns)
-    normals = estimate_normals(raw.points, neighbours) if raw.normals is None else raw.normals
-    cloud = normalise(raw.points, normals, margin)
+    path = find_file(path)
+    raw = read_cloud(path, mesh_samples, seed, columns)
+    try:
+        if raw.mesh is None:
+            raw = _prepared(raw, neighbours, normals, remove_stray)
+        assert raw.normals is not None
+        cloud = normalise(raw.points, raw.normals, margin)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return replace(cloud, reference=_reference(raw, cloud))
+
+
+def _prepared(
+    raw: RawCloud, neighbours: int, normals: NormalsFrom | None, remove_stray: bool
+) -> RawCloud:
+    """A cloud with normals that face out, without repeated points if they are estimated."""
+    if normals not in (None, *get_args(NormalsFrom)):
+        raise InputError(f"data.normals={normals} is none of {', '.join(get_args(NormalsFrom))}")
+    if raw.normals is None and normals in ("given", "flipped"):
+        raise InputError(f"data.normals={normals}, but the file has no normals")
+    if raw.normals is None or normals == "estimated":
+        kept = np.sort(np.unique(raw.points, axis=0, return_index=True)[1])
+        if len(kept) < len(raw.points):
+            repeated = len(raw.points) - len(kept)
+            logger.info("%d of %d points are repeated; once counts.", repeated, len(raw.points))
+        raw = _without_stray(replace(raw, points=raw.points[kept], normals=None), remove_stray)
+        check_points(raw.points)
+        logger.info("The normals of %d points are estimated.", len(raw.points))
+        return replace(raw, normals=estimate_normals(raw.points, neighbours))
+    assert raw.normals is not None
+    raw = _without_stray(raw, remove_stray)
+    check_points(raw.points)
+    assert raw.normals is not None
+    unit = unit_normals(raw.normals, len(raw.points))
+    if normals is None and outwardness(raw.points, unit) < FACES_IN:
+        raise InputError(
+            "its normals face into the solid. data.normals=flipped turns them, "
+            "data.normals=estimated estimates others, data.normals=given takes them as they are"
+        )
+    return replace(raw, normals=-raw.normals if normals == "flipped" else raw.normals)
+
+
+def _without_stray(raw: RawCloud, remove: bool) -> RawCloud:
+    """Without points that lie apart, or with a word about them if they make the cloud larger."""
+    unique, place = np.unique(raw.points, axis=0, return_inverse=True)
+    stray = stray_points(unique)[place.reshape(-1)]
+    if not stray.any():
+        return raw
+    if remove:
+        logger.info("%d of %d points lie apart and are left out.", stray.sum(), len(stray))
+        normals = None if raw.normals is None else raw.normals[~stray]
+        return replace(raw, points=raw.points[~stray], normals=normals)
+    side, rest = (np.ptp(p, axis=0).max() for p in (raw.points, raw.points[~stray]))
+    if side > 1.2 * rest:
+        warnings.warn(
+            f"{stray.sum()} of {len(stray)} points lie apart and make the cloud {side / rest:.2g} "
+            "times as large; data.remove_stray=true leaves them out",
+            stacklevel=4,
+        )
+    return raw
 
 
 def load_scan(name: str, **options) -> PointCloud:

@@ -1,5 +1,6 @@
 """Reads clouds and meshes from files, in the file's own units."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ from jaxtyping import Float, Int
 
 from shapeopt.data.cloud import check_points
 from shapeopt.data.formats import RawCloud, read_file
+from shapeopt.data.mesh_orientation import facing_out
 from shapeopt.data.triangle_sampling import sample_triangles
 from shapeopt.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["RawCloud", "read_cloud", "read_mesh"]
 
@@ -20,6 +24,8 @@ def read_cloud(
     path: str | Path, mesh_samples: int = 100_000, seed: int = 0, columns: str | None = None
 ) -> RawCloud:
     """Reads a cloud or a mesh; of a mesh, random points with the normals of its triangles.
+
+    Triangles that face in are turned, see `facing_out`.
 
     | | |
     |---|---|
@@ -39,6 +45,8 @@ def read_cloud(
             columns cannot be told apart; or its points cannot be a cloud (too few, not finite, all
             at one place).
     """
+    if mesh_samples < 4:
+        raise InputError(f"mesh_samples is {mesh_samples}; a surface needs at least 4 points")
     raw = read_file(Path(path), columns)
     try:
         if raw.mesh is not None:
@@ -89,10 +97,14 @@ def _sampled(raw: RawCloud, n: int, seed: int) -> RawCloud:
     vertices, faces = raw.mesh
     check_points(vertices)
     _check_mesh(vertices, faces)
+    outward = facing_out(vertices, faces)
+    if turned := int((outward != faces).any(axis=1).sum()):
+        logger.info("%d of %d triangles faced in and are turned.", turned, len(faces))
+        faces = outward
     normals = _twice_areas(vertices, faces)
     areas = np.linalg.norm(normals, axis=1, keepdims=True)
     points, face = sample_triangles(vertices, faces, n, seed)
-    return RawCloud(points, normals[face] / areas[face], raw.mesh, raw.comments)
+    return RawCloud(points, normals[face] / areas[face], (vertices, faces), raw.comments)
 
 
 def _twice_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -104,3 +104,53 @@ def test_columns_can_be_told(tmp_path):
         load(tmp_path / "a.xyz")
     cloud = load(tmp_path / "a.xyz", columns="xyzrgb")
     assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
+
+
+def ball_of(count: int) -> np.ndarray:
+    points = np.random.default_rng(0).normal(size=(count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def test_an_inside_out_mesh_is_turned_and_says_so(tmp_path, caplog):
+    mesh = trimesh.creation.icosphere(subdivisions=2)
+    mesh.invert()
+    mesh.export(tmp_path / "ball.ply")
+    with caplog.at_level("INFO"):
+        cloud = load(tmp_path / "ball.ply", mesh_samples=500)
+    assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
+    assert "320 of 320 triangles faced in and are turned" in caplog.text
+
+
+def test_normals_that_face_in_stop_and_can_be_chosen(tmp_path):
+    points = ball_of(500)
+    np.save(tmp_path / "a.npy", np.hstack([points, -points]))
+    with pytest.raises(InputError, match=r"a\.npy: its normals face into .*data\.normals=flipped"):
+        load(tmp_path / "a.npy")
+    for normals, sign in (("flipped", 1), ("estimated", 1), ("given", -1)):
+        cloud = load(tmp_path / "a.npy", normals=normals)
+        assert ((cloud.normals * cloud.points).sum(dim=1) * sign > 0).all()
+    np.save(tmp_path / "b.npy", points)
+    with pytest.raises(InputError, match="has no normals"):
+        load(tmp_path / "b.npy", normals="flipped")
+
+
+def test_points_that_lie_apart_are_told_of_and_left_out(tmp_path, caplog):
+    far = np.random.default_rng(1).normal(size=(5, 3)) * 20
+    np.save(tmp_path / "a.npy", np.vstack([ball_of(500), far, ball_of(500)]))
+    with pytest.warns(UserWarning, match=r"5 of 505 points lie apart .*data\.remove_stray=true"):
+        cloud = load(tmp_path / "a.npy")
+    assert len(cloud.points) == 505
+    with caplog.at_level("INFO"):
+        cloud = load(tmp_path / "a.npy", remove_stray=True)
+    assert len(cloud.points) == 500
+    assert cloud.normalisation.scale == pytest.approx(0.45, rel=0.01)
+    assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
+    for words in ("500 of 1005 points are repeated", "5 of 505 points lie apart", "estimated"):
+        assert words in caplog.text
+
+
+@pytest.mark.parametrize(("name", "value"), [("mesh_samples", 2), ("neighbours", 1)])
+def test_too_small_settings(tmp_path, name, value):
+    np.save(tmp_path / "a.npy", ball_of(50))
+    with pytest.raises(InputError, match=f"{name} is {value}"):
+        load(tmp_path / "a.npy", **{name: value})

@@ -35,7 +35,9 @@ def read_arrays(path: Path, columns: str | None = None) -> RawCloud:
                 for name in ("points", "normals")
                 if name in names
             }
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive can fail in any way
         raise InputError(f"cannot be read, damaged or cut short? ({error})") from error
     return RawCloud(parts["points"], parts.get("normals"))
 
@@ -56,7 +58,7 @@ def _array(name: str, data: bytes) -> np.ndarray:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, by_columns, dtype = read(file)
-    except (ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # the header is a Python literal, which can fail in any way
         raise InputError(f"cannot be read, damaged or cut short? ({error})") from error
     if dtype.hasobject or not np.issubdtype(dtype, np.number) or dtype.kind == "c":
         raise InputError(f"{name} must hold real numbers, not {dtype}")

@@ -36,10 +36,17 @@ class Polygons:
 
     @staticmethod
     def of(polygons: Sequence[Iterable[int]]) -> "Polygons":
-        """From a list of polygons."""
+        """From a list of polygons.
+
+        Raises:
+            InputError: a number of more than 64 bits.
+        """
         lists = [list(polygon) for polygon in polygons]
         sizes = np.array([len(polygon) for polygon in lists], dtype=np.int64)
-        corners = np.array([v for polygon in lists for v in polygon], dtype=np.int64)
+        try:
+            corners = np.array([v for polygon in lists for v in polygon], dtype=np.int64)
+        except OverflowError:
+            raise InputError("a face names a vertex that is not there, damaged?") from None
         return Polygons(sizes, corners)
 
     @staticmethod
