@@ -1,5 +1,6 @@
 """How far a surface is from the true one."""
 
+import warnings
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.data.triangle_sampling import sample_triangles
+from shapeopt.evaluation.units import unlike
 
 DISTANCES = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
 FRACTIONS = ("normal_consistency", "precision", "recall", "f_score")
@@ -33,7 +35,7 @@ def evaluate(
     """Distances between a surface and a reference, in normalised units, and other measures.
 
     Both are sampled uniformly in area; the distances from the samples are exact where the
-    reference's are.
+    reference's are. A warning tells if they seem to have other units, or lie far apart.
 
     Args:
         surface: any device; nothing is differentiated.
@@ -65,6 +67,8 @@ def evaluate(
     mesh = MeshReference(vertices, triangles)
     on_surface, triangle = sample_triangles(vertices, triangles, samples, seed)
     on_truth = reference.samples(samples, seed)
+    if hint := unlike(on_surface, on_truth):
+        warnings.warn(hint, stacklevel=2)
     to_truth, normals_of_truth = reference.nearest(on_surface)
     from_truth, normals_of_surface = mesh.nearest(on_truth)
     if threshold is None:

@@ -39,7 +39,8 @@ def read_obj(path: Path) -> RawCloud:
         except (ValueError, IndexError) as error:
             reason = f" ({error})" if isinstance(error, InputError) else ""
             raise InputError(
-                f"line {number} cannot be read, damaged or cut short? {line.strip()[:60]!r}{reason}"
+                f"cannot be read in line {number}, damaged or cut short? "
+                f"{line.strip()[:60]!r}{reason}"
             ) from error
     return parsed.finished(text.endswith(("\n", "\r")))
 
