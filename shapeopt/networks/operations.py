@@ -135,6 +135,8 @@ def _out_of_place(function: Callable) -> Callable:
 def _of_outer(name: str, function: Callable, args: Sequence, kwargs: dict) -> Outer:
     """What may still be done after the last activation."""
     outer, others = args[0], [*args[1:], *kwargs.values()]
+    if isinstance(outer, Outer) and name in OUTER:
+        return Outer.of(name, outer)
     if isinstance(outer, Outer) and name in SHAPES:
         return outer.with_form(apply_affine(function, args, kwargs))
     if isinstance(outer, Outer) and name in ("add", "sub") and len(others) == 1:
@@ -143,8 +145,8 @@ def _of_outer(name: str, function: Callable, args: Sequence, kwargs: dict) -> Ou
             return outer.with_form(outer, float(number) if name == "add" else -float(number))
     bent = next(form for form in forms_in((list(args), kwargs)) if isinstance(form, Outer))
     raise InputError(
-        f"{name} follows {bent.activation}, which is not piecewise affine; it may only be the very "
-        "last activation. Train with a ReLU in its place, or see shapeopt.convert"
+        f"{name} follows {bent.steps[-1][0]}, which is not piecewise affine; it may only be the "
+        "very last activation. Train with a ReLU in its place, or see shapeopt.convert"
     )
 
 

@@ -26,17 +26,19 @@ OUTER: dict[str, Monotone] = {
 
 
 class Outer(Form):
-    """A form with a monotone function around it; a number may be added to it."""
+    """A form with monotone functions around it, each of which a number may be added to.
 
-    activation: str
-    shift: float
+    Attributes:
+        steps: from the inside outwards, the names of the functions and what is added.
+    """
+
+    steps: tuple[tuple[str, float], ...]
 
     @staticmethod
     def of(name: str, form: Form) -> "Outer":
         """The form inside the function of that name."""
-        outer = Outer(form.record, form.constant, form.blocks)
-        outer.activation, outer.shift = name, 0.0
-        return outer
+        before = form.steps if isinstance(form, Outer) else ()
+        return _outer(form, (*before, (name, 0.0)))
 
     def level(self) -> float:
         """What the form inside is where the value is 0.
@@ -44,21 +46,32 @@ class Outer(Form):
         Raises:
             InputError: if it never is.
         """
-        monotone, value = OUTER[self.activation], 0.0 - self.shift
-        low, high = monotone.range
-        if not low < value < high:
-            raise InputError(
-                f"the network ends with {self.activation}, whose values lie between {low:g} and "
-                f"{high:g}: it is never {value:g}; give a level= between them"
-            )
-        return monotone.inverse(value)
+        value = 0.0
+        for name, shift in reversed(self.steps):
+            value -= shift
+            low, high = OUTER[name].range
+            if not low < value < high:
+                raise InputError(
+                    f"the network ends with {name}, whose values lie between {low:g} and {high:g}: "
+                    f"it is never {value:g}; give a level= between them"
+                )
+            value = OUTER[name].inverse(value)
+        return value
 
     def outside(self, inside: Tensor) -> Tensor:
-        """The value, from that of the form inside less its level."""
-        return OUTER[self.activation].function(inside + self.level()) + self.shift
+        """The value from that of the form inside."""
+        for name, shift in self.steps:
+            inside = OUTER[name].function(inside) + shift
+        return inside
 
     def with_form(self, form: Form, shift: float = 0.0) -> "Outer":
-        """The same function around another form."""
-        outer = Outer.of(self.activation, form)
-        outer.shift = self.shift + shift
-        return outer
+        """The same functions around another form, and a number added."""
+        *before, (name, added) = self.steps
+        steps = (*before, (name, added + shift))
+        return _outer(form, steps)
+
+
+def _outer(form: Form, steps: tuple[tuple[str, float], ...]) -> Outer:
+    outer = Outer(form.record, form.constant, form.blocks)
+    outer.steps = steps
+    return outer

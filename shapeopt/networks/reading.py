@@ -31,7 +31,7 @@ class Reading:
 
     Attributes:
         layers: with graph; the zero set of the network is that of the layers.
-        outer: the monotone function that the network ends with, if it does.
+        outer: the monotone functions that the network ends with, if it does.
     """
 
     layers: list[AffineLayer]
@@ -84,7 +84,8 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
     points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(weight.dtype)
     read, size = _values_and_terms(layers, points)
-    read = read if reading.outer is None else reading.outer.outside(read)
+    if reading.outer is not None:
+        read = reading.outer.outside(read + reading.outer.level())
     try:
         run = network(points)
     except Exception as error:
@@ -231,7 +232,8 @@ def _named(network: nn.Module) -> Iterator:
     stack: list[str] = []
 
     def enter(module: nn.Module, _: object) -> None:
-        stack.append(f"layer {names.get(id(module), '')!r} ({type(module).__name__})")
+        name, kind = names.get(id(module)), type(module).__name__
+        stack.append(f"layer {name!r} ({kind})" if name else kind)
 
     def leave(module: nn.Module, _: object, __: object) -> None:
         stack.pop()

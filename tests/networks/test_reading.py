@@ -168,6 +168,30 @@ def test_a_last_tanh_is_left_out():
         assert torch.equal(one.weight, two.weight)
 
 
+def test_levels_go_through_what_the_network_ends_with():
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+
+    class Ending(nn.Module):
+        def __init__(self, end):
+            super().__init__()
+            self.inner, self.end = inner, end
+
+        def forward(self, x):
+            return self.end(self.inner(x))
+
+    for end, level in (
+        (lambda f: f.sigmoid() - 0.6, math.log(0.6 / 0.4)),
+        (lambda f: torch.tanh(torch.tanh(f) + 0.25), math.atanh(-0.25)),
+    ):
+        reading = read_network(network := Ending(end))
+        check_reading(network, reading, *BOX)
+        expected = inner[2].bias - level
+        torch.testing.assert_close(reading.layers[-1].bias, expected)
+    with pytest.raises(InputError, match=r"ends with sigmoid.*it is never 0"):
+        read_network(Ending(torch.sigmoid))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
