@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shapeopt.extraction.subdivision import Subdivision
     from shapeopt.extraction.tracing import Tracing
     from shapeopt.mesh.polygon_mesh import PolygonMesh
-    from shapeopt.networks import sdf_network
+    from shapeopt.networks import load_network, sdf_network
 
 __all__ = [
     "EmptySurfaceError",
@@ -29,6 +29,7 @@ __all__ = [
     "Tracing",
     "extract_complex",
     "extract_surface",
+    "load_network",
     "sdf_network",
 ]
 
@@ -44,6 +45,7 @@ _HOMES = {
     "Tracing": "extraction.tracing",
     "extract_complex": "extraction.extract",
     "extract_surface": "extraction.extract",
+    "load_network": "networks",
     "sdf_network": "networks",
 }
 

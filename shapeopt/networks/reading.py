@@ -1,5 +1,6 @@
 """Reads any piecewise-affine network as affine layers with ReLUs between them."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from torch.nn.modules import module as hooks
 from shapeopt.errors import InputError
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.forms import Form, Record
+from shapeopt.networks.half_precision import HALF, InFloat32, in_float32
 from shapeopt.networks.lowering import lower
 from shapeopt.networks.operations import apply
 from shapeopt.networks.outer import Outer
+from shapeopt.networks.script_network import ScriptNetwork, nodes_for_scripts
 
 POINTS = 32
 """Points at which a network is compared with what was read of it."""
@@ -47,14 +50,19 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
     minimum, amax, amin and max pooling. The tensors keep their graph.
 
     Args:
-        network: in eval mode, if that matters to it; takes ``[n, d]``.
+        network: in eval mode, if that matters to it; takes ``[n, d]``. One in half precision is
+            computed in float32, with a warning.
         dimension: d; that of the first weights if None.
 
     Raises:
         InputError: for what is not known to be piecewise affine, with the module and the function;
             and for weights that are NaN or infinite.
     """
-    network = _unwrapped(network)
+    network = in_float32(_unwrapped(network))
+    if isinstance(network, InFloat32):
+        warnings.warn("the network's half-precision weights are computed in float32", stacklevel=2)
+    if isinstance(network, torch.jit.ScriptModule):
+        network = ScriptNetwork(network)
     layers = _plain_layers(network)
     reading = Reading(layers) if layers is not None else _run_on_forms(network, dimension)
     _check_finite(reading.layers)
@@ -71,13 +79,14 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     """Runs the network at a few points and compares it with what was read of it.
 
     Args:
-        network: in the dtype and on the device of its weights.
+        network: in the dtype and on the device of its weights; float32 if that is less.
         reading: what :func:`read_network` read.
         lower, upper: corners of the box that the points are drawn from, ``[d]``.
 
     Raises:
         InputError: if the two differ by more than rounding.
     """
+    network = in_float32(_unwrapped(network))
     layers = reading.layers
     weight = layers[0].weight
     generator = torch.Generator().manual_seed(0)
@@ -184,8 +193,9 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
     if parameter is None:
         raise InputError(f"{type(network).__name__} has no weights, so there is nothing to read")
     record = Record(apply)
-    inputs = record.inputs(dimension or _input_dimension(network), parameter)
-    with _named(network) as where:
+    like = parameter.float() if parameter.dtype in HALF else parameter
+    with nodes_for_scripts(network), _named(network) as where:
+        inputs = record.inputs(dimension or _input_dimension(network), like)
         try:
             output = network(inputs)
         except InputError as error:
@@ -215,8 +225,10 @@ _GUESSED = (
 
 
 def _input_dimension(network: nn.Module) -> int:
-    """Of the first linear map that the network holds."""
+    """As a module says with ``input_dimension``, or of the first linear map that there is."""
     for module in network.modules():
+        if (said := getattr(module, "input_dimension", None)) is not None:
+            return int(said)
         if isinstance(module, nn.Linear):
             return module.in_features
     raise InputError(
