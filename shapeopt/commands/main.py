@@ -21,6 +21,7 @@ Trains neural implicit shapes and optimises them through their exact polyhedral 
   shapeopt train experiment=bunny                 about 90 seconds; open report.html
   shapeopt train data.path=scan.ply               a shape of your own
   shapeopt extract outputs/.../checkpoints/last.pt -o shape.glb
+  shapeopt extract model.onnx -o shape.ply        a network from another program
 """
 CHECKPOINT = "checkpoint of a training: outputs/.../checkpoints/last.pt"
 MESH_FILE = ".ply or .obj (polygons), .off or .stl (triangles), .glb (to look at)"
@@ -113,9 +114,15 @@ def parser() -> argparse.ArgumentParser:
 def _extract(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Writes the exact surface of a training's network as a mesh, in the units of the "
-        "training's input, and prints what it is."
+        "training's input, or that of a network from another program, and prints what it is."
     )
-    command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
+    command.add_argument(
+        "source",
+        metavar="FILE",
+        type=Path,
+        help=f"{CHECKPOINT}; or a network: ONNX (.onnx), TorchScript (.pt), or weights by name "
+        "(.npz, .safetensors, or .pt with --bounds)",
+    )
     command.add_argument(
         "-o",
         "--output",
@@ -143,7 +150,40 @@ def _extract(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dtype",
         choices=["float32", "float64"],
-        help="to compute with (default: as in the training)",
+        help="to compute with (default: as in the training, or the network)",
+        default=argparse.SUPPRESS,
+    )
+    _extract_network(command.add_argument_group("networks", "for a network that is no training's"))
+
+
+def _extract_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--bounds",
+        metavar="X",
+        type=float,
+        nargs="+",
+        help="of the box: its lower and upper bound, or two corners (default: -0.5 0.5)",
+        default=argparse.SUPPRESS,
+    )
+    group.add_argument(
+        "--level",
+        metavar="VALUE",
+        type=float,
+        help="the surface is where the network has this value (default: 0)",
+        default=argparse.SUPPRESS,
+    )
+    group.add_argument(
+        "--output-index",
+        dest="index",
+        metavar="N",
+        type=int,
+        help="which output, counted from 0, if there are several",
+        default=argparse.SUPPRESS,
+    )
+    group.add_argument(
+        "--architecture",
+        choices=["mlp", "deepsdf", "igr"],
+        help="of weights by name (default: mlp)",
         default=argparse.SUPPRESS,
     )
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
+from torch import nn
 
+import shapeopt
 from shapeopt.commands.main import main
 from shapeopt.data import load
 from shapeopt.training.checkpoints import extract_checkpoint
@@ -67,3 +70,53 @@ def test_wrong_arguments_are_one_line(arguments, message, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=f"^error: .*{message}"):
         extract(*arguments)
+
+
+BALL = CHECKPOINT.parent / "networks" / "ball_3d_2x5.npz"
+
+
+def extract_network(path: Path, out: Path, *arguments: object) -> np.ndarray:
+    """Corners of the written mesh's vertices."""
+    main(["extract", str(path), "-o", str(out), *map(str, arguments)])
+    return trimesh.load(out, process=False).bounds
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_of_another_program(tmp_path, capsys):
+    """The same ball, from its weights by name and from TorchScript."""
+    network = shapeopt.load_network(BALL)
+    surface = shapeopt.extract_surface(network, (-1, 1))
+    expected = np.stack([surface.vertices.amin(0).tolist(), surface.vertices.amax(0).tolist()])
+    torch.jit.trace(network, torch.zeros(1, 3)).save(tmp_path / "ball.pt")
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    for path in (BALL, tmp_path / "ball.pt", tmp_path / "weights.pt"):
+        bounds = extract_network(path, tmp_path / "out.ply", "--bounds", -1, 1)
+        np.testing.assert_allclose(bounds, expected, atol=1e-6)
+        assert f"{surface.num_faces:,} polygons" in capsys.readouterr().out
+    certificate = json.loads((tmp_path / "out.certificate.json").read_text())
+    assert certificate["largest_error"] < 1e-6
+
+
+def test_bounds_levels_and_outputs(tmp_path):
+    network = nn.Sequential(nn.Linear(3, 2))
+    network[0].weight.data = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
+    network[0].bias.data.zero_()
+    torch.save(network.state_dict(), tmp_path / "planes.pt")
+    corners = ["--bounds", "-1", "-2", "-3", "1", "2", "3"]
+    settings = [*corners, "--output-index", 1, "--level", 0.5]
+    bounds = extract_network(tmp_path / "planes.pt", tmp_path / "out.ply", *settings)
+    np.testing.assert_allclose(bounds, [[-1, 0.5, -3], [1, 0.5, 3]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bounds", "1", "2", "3"], "--bounds has 3 numbers"),
+        (["--bounds", "5", "6"], "no zero"),
+        (["--output-index", "1"], "output is 1; the network has 0 to 0"),
+        (["--architecture", "igr", "--bounds", "3", "2"], "are no box"),
+    ],
+)
+def test_wrong_settings_of_a_network_are_one_line(arguments, message, tmp_path):
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        extract_network(BALL, tmp_path / "out.ply", *arguments)
