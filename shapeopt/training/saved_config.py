@@ -11,7 +11,13 @@ from typing import Any
 
 from shapeopt.errors import InputError
 
-NETWORKS = frozenset({"shapeopt.sdf_network", "shapeopt.networks.dense_sdf_network"})
+NETWORKS = frozenset(
+    {
+        "shapeopt.sdf_network",
+        "shapeopt.networks.ConvexUnion",
+        "shapeopt.networks.dense_sdf_network",
+    }
+)
 EXTRACTORS = frozenset({"shapeopt.Subdivision", "shapeopt.Tracing"})
 DATA = frozenset(
     {

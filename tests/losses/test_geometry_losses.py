@@ -12,6 +12,7 @@ from shapeopt.losses import (
     NormalVariation,
     PolygonRoundness,
     ShortEdges,
+    SmallFaces,
     Smoothness,
 )
 from shapeopt.mesh.polygon_mesh import PolygonMesh
@@ -33,6 +34,7 @@ from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_sol
         (ShortEdges(1.0, threshold=2.0), 0.5**2 / 3),
         (ShortEdges(1.0, threshold=4.0), ((3 / 4) ** 2 + (2 / 4) ** 2 + (1 / 4) ** 2) / 3),
         (ShortEdges(1.0, threshold=0.5), 0.0),
+        (SmallFaces(1.0, area=2.0), 2 * (2 / 4 + 3 / 5 + 6 / 8)),
         (NormalVariation(1.0), 24 * math.sqrt(2) / 22),
         (PolygonRoundness(1.0), 1 - 4 * math.pi * (2 / 6**2 + 3 / 8**2 + 6 / 10**2) / 3),
         (
@@ -121,6 +123,7 @@ def test_an_edge_of_no_length_is_short():
         EdgeLength(1.0, power=2.0, target=0.7),
         EdgeLength(1.0, reduction="mean", target=0.7),
         ShortEdges(1.0, threshold=1.2),
+        SmallFaces(1.0, area=0.3),
         Smoothness(1.0),
         NormalVariation(1.0),
         FaceCount(1.0),
@@ -142,6 +145,7 @@ def test_gradients_of_vertices_are_central_differences(loss):
         (lambda: EdgeLength(float("nan")), "weight"),
         (lambda: EdgeLength(1.0, target=-1.0), "target"),
         (lambda: ShortEdges(1.0, threshold=0.0), "threshold"),
+        (lambda: SmallFaces(1.0, area=-1.0), "area"),
         (lambda: Smoothness(1.0, power=0.0), "power"),
     ],
 )

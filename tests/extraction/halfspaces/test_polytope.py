@@ -1,0 +1,56 @@
+"""Convex parts from half-spaces."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from shapeopt.extraction.halfspaces.polytope import inner_point, polytope
+
+AXES = np.concatenate([np.eye(3), -np.eye(3)])
+
+
+def test_a_box():
+    part = polytope(AXES, np.array([1, 2, 3, 1, 0, 0.0]))
+    mesh = trimesh.Trimesh(part.vertices, part.triangles)
+    assert mesh.is_watertight
+    assert mesh.is_winding_consistent
+    assert mesh.volume == pytest.approx(2 * 2 * 3)
+    # Every triangle lies on the plane that it names.
+    offsets = np.array([1, 2, 3, 1, 0, 0.0])
+    heights = (part.vertices[part.triangles] * AXES[part.planes][:, None]).sum(axis=2)
+    np.testing.assert_allclose(heights, np.repeat(offsets[part.planes][:, None], 3, axis=1))
+
+
+def test_many_planes_in_one_point_stay_closed():
+    """A pyramid over a square: four planes meet at its tip, and the mesh is closed all the same."""
+    normals = np.array([[1, 0, 1], [-1, 0, 1], [0, 1, 1], [0, -1, 1], [0, 0, -1]]) / 1.0
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    part = polytope(normals, np.array([2**-0.5] * 4 + [0.0]))
+    mesh = trimesh.Trimesh(part.vertices, part.triangles, process=False)
+    counts = np.bincount(np.sort(mesh.edges, axis=1) @ [1000, 1])
+    assert set(counts[counts > 0].tolist()) == {2}
+    assert mesh.volume == pytest.approx(4 / 3)
+
+
+def test_a_plane_that_does_not_touch_has_no_face():
+    normals = np.concatenate([AXES, [[1, 0, 0]]])
+    part = polytope(normals, np.array([1, 1, 1, 1, 1, 1, 5.0]))
+    assert set(part.planes.tolist()) == {0, 1, 2, 3, 4, 5}
+
+
+def test_a_known_inner_point_gives_the_same_part():
+    rng = np.random.default_rng(0)
+    normals = rng.normal(size=(12, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals, offsets = np.concatenate([normals, AXES]), np.full(18, 0.3)
+    one, two = polytope(normals, offsets), polytope(normals, offsets, np.array([0.05, 0, 0.02]))
+    assert trimesh.Trimesh(one.vertices, one.triangles).volume == pytest.approx(
+        trimesh.Trimesh(two.vertices, two.triangles).volume, rel=1e-12
+    )
+    # A point outside is no use, and the largest ball is looked for.
+    assert polytope(normals, offsets, np.array([0.4, 0, 0])) is not None
+
+
+def test_nothing_inside():
+    assert polytope(AXES, np.array([1, 1, 1, -2, 1, 1.0])) is None
+    assert inner_point(AXES, np.array([1, 1, 1, -2, 1, 1.0]))[1] < 0
