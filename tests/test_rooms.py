@@ -19,6 +19,7 @@ ROOMS = (
     "output",
     "training",
     "simplify",
+    "lowpoly",
     "commands",
 )
 """Each room may import those before it; ``shapeopt`` itself is above all of them."""

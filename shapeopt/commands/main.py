@@ -1,4 +1,4 @@
-"""The command line: ``shapeopt train``, ``extract``, ``evaluate`` and ``simplify``.
+"""The command line: ``shapeopt train``, ``extract``, ``evaluate``, ``simplify``, ``lowpoly``.
 
 What a command does is in the file of its name, which is imported when it runs: help needs no torch.
 """
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
         ("extract", "write the exact surface of a training as a mesh", _extract),
         ("evaluate", "measure a mesh or a training against the true surface", _evaluate),
         ("simplify", "fewer polygons for the surface of a training", _simplify),
+        ("lowpoly", "a scan with few faces, closed, and its convex parts", _lowpoly),
     ):
         describe(
             commands.add_parser(
@@ -226,4 +227,50 @@ def _simplify(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--triangles", action="store_true", help="write triangles in place of polygons"
+    )
+
+
+def _lowpoly(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Fits a union of convex parts to a scan and moves its planes until few faces are left, "
+        "closed and close to the scan. The same call gives the same mesh."
+    )
+    command.add_argument("scan", metavar="SCAN", type=Path, help="mesh or point cloud")
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help=MESH_FILE + "; an .obj has a group for each convex part",
+        default=argparse.SUPPRESS,
+    )
+    goal = command.add_mutually_exclusive_group(required=True)
+    goal.add_argument(
+        "--faces", metavar="N", type=int, help="polygons to have", default=argparse.SUPPRESS
+    )
+    goal.add_argument(
+        "--error",
+        metavar="FRACTION",
+        type=float,
+        help="mean distance to the scan to reach, fraction of its longest side",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--parts",
+        metavar="K",
+        type=int,
+        help="convex parts (default: as many as suit the faces)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--convex",
+        metavar="FOLDER",
+        type=Path,
+        help="write the convex parts there, too, with URDF and MJCF",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="of everything random")
+    command.add_argument(
+        "--effort", metavar="FACTOR", type=float, default=1.0, help="on the number of steps"
     )

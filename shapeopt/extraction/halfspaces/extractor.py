@@ -54,11 +54,24 @@ class HalfSpaces:
         parts = self.parts(planes)
         if not parts:
             raise EmptySurfaceError("no convex part has an inside in the box: there is no surface")
+        return self._surface(planes, parts)
+
+    def part_surfaces(self, network: nn.Module) -> dict[int, UnionSurface]:
+        """Each convex part that has an inside as a closed surface of its own, by number.
+
+        Raises:
+            InputError, ExtractionError: as above.
+        """
+        planes = Planes.of(network, self.bounds)
+        return {
+            part: self._surface(planes, {part: solid}) for part, solid in self.parts(planes).items()
+        }
+
+    def _surface(self, planes: "Planes", parts: dict[int, Polytope]) -> UnionSurface:
         mesh = union_of(list(parts.values()), [planes.names_of(part) for part in parts])
         if not len(mesh.triangles):
             raise EmptySurfaceError("the union of the convex parts has no inside in the box")
-        faces = faces_of(mesh, planes.constant_normals)
-        return _built(mesh, faces, planes, self.damping)
+        return _built(mesh, faces_of(mesh, planes.constant_normals), planes, self.damping)
 
     def parts(self, planes: "Planes") -> dict[int, Polytope]:
         """The convex parts that have an inside, by number."""

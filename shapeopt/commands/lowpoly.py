@@ -1,0 +1,132 @@
+"""A scan with few faces: ``shapeopt lowpoly SCAN --faces 500 -o out.obj``."""
+
+import sys
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from shapeopt.data.cloud import PointCloud
+from shapeopt.data.loading import load
+from shapeopt.errors import InputError
+from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
+from shapeopt.extraction.halfspaces.union import manifold_library
+from shapeopt.lowpoly.search import TOLERANCE, LowPoly, find
+from shapeopt.mesh.certificate import certify
+from shapeopt.output.export import check_suffix, write_mesh
+from shapeopt.output.grouped_obj import write_grouped_obj
+from shapeopt.output.physics import write_convex_parts
+from shapeopt.output.terminal import show
+
+
+def run(
+    scan: Path,
+    output: Path,
+    faces: int | None = None,
+    error: float | None = None,
+    parts: int | None = None,
+    convex: Path | None = None,
+    seed: int = 0,
+    effort: float = 1.0,
+) -> None:
+    """Finds the shape, writes it and says what it is.
+
+    Args:
+        scan: mesh or cloud, see :func:`shapeopt.data.load`.
+        output: the mesh; its suffix is the format. OBJ has a group for each convex part.
+        faces: polygons to have; or
+        error: mean distance to reach, fraction of the longest side.
+        parts: convex parts to start with; as many as suit the faces if None.
+        convex: folder for the convex parts, with URDF and MJCF; None for none.
+        seed: of everything random.
+        effort: factor on the number of steps.
+
+    Raises:
+        InputError: for a wrong file or setting.
+        ExtractionError: if a surface cannot be built.
+        OSError: if a file cannot be written.
+    """
+    check_suffix(output)
+    manifold_library()
+    if not effort > 0:
+        raise InputError(f"--effort is {effort}; it must be positive")
+    cloud = load(scan, seed=seed)
+    with _Bar() as bar:
+        found = find(cloud, faces, error, parts=parts, seed=seed, steps=effort, progress=bar.update)
+    _write(found, cloud, output)
+    if convex is not None:
+        with torch.no_grad():
+            solids = HalfSpaces().part_surfaces(found.network)
+        undone = [cloud.normalisation.undo_mesh(solid) for solid in solids.values()]
+        write_convex_parts(undone, convex, scan.stem)
+    for line in report(found, faces, error):
+        show(line)
+    show(f"in {output}" + (f", its convex parts in {convex}" if convex is not None else ""))
+
+
+def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
+    """What was found, and whether that is what was asked for."""
+    surface, checked = found.surface, certify(found.surface)
+    visible = len({part_of(surface, i, found) for i in range(surface.num_faces)})
+    lines = [
+        f"{surface.num_faces:,} polygons ({len(surface.triangles()):,} triangles) of {visible} "
+        f"convex parts, mean distance {found.distance:.2e}, largest "
+        f"{found.measures['hausdorff']:.2e} of the longest side",
+        checked.summary(),
+    ]
+    if surface.num_split:
+        lines.append(f"{surface.num_split} faces with holes were cut into simple polygons")
+    if faces is not None and abs(surface.num_faces - faces) > TOLERANCE * faces:
+        lines.append(_missed_faces(surface.num_faces, faces))
+    if error is not None and found.distance > error:
+        lines.append(
+            f"an error of {error:g} was asked for and not reached: the parts have too few planes "
+            "for it; give more with --parts, or more steps with --effort"
+        )
+    return lines
+
+
+def _missed_faces(got: int, wanted: int) -> str:
+    if got < wanted:
+        return (
+            f"{wanted:,} faces were asked for: {got:,} is what the planes make that bring "
+            "something at this distance; more steps (--effort) let more of them find a use"
+        )
+    return (
+        f"{wanted:,} faces were asked for and not reached: every plane that is left closes a part; "
+        "ask for fewer parts with --parts"
+    )
+
+
+def part_of(surface: UnionSurface, face: int, found: LowPoly) -> int:
+    """The convex part that a polygon belongs to; -1 in the border of the box."""
+    plane, count = int(surface.face_planes[face]), found.network.offsets.numel()
+    return plane // found.network.planes.shape[1] if plane < count else -1
+
+
+def _write(found: LowPoly, cloud: PointCloud, output: Path) -> None:
+    mesh = cloud.normalisation.undo_mesh(found.surface)
+    if output.suffix.lower() != ".obj":
+        write_mesh(mesh, output)
+        return
+    numbers = [part_of(found.surface, i, found) for i in range(mesh.num_faces)]
+    names = ["border" if part < 0 else f"part_{part:03d}" for part in numbers]
+    write_grouped_obj(mesh, names, output)
+
+
+class _Bar:
+    """Progress of phases of different lengths on one line."""
+
+    def __enter__(self) -> "_Bar":
+        self._bar = tqdm(unit="step", mininterval=0.5, file=sys.stderr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, words: str, step: int, steps: int) -> None:
+        """Shows how far a phase is."""
+        if step == 0:
+            self._bar.reset(steps)
+        self._bar.set_description(words, refresh=False)
+        self._bar.update(step - self._bar.n)

@@ -1,0 +1,122 @@
+"""Planes and parts that do nothing go, exactly; and those that do least, one after the other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from shapeopt.extraction.halfspaces.extractor import Planes
+from shapeopt.extraction.halfspaces.polytope import polytope
+from shapeopt.extraction.halfspaces.union import manifold_library, solid_of
+from shapeopt.networks.convex_union import ConvexUnion
+
+
+def without_idle_planes(network: ConvexUnion) -> ConvexUnion:
+    """A copy without the planes and parts whose removal leaves the union as it is, exactly.
+
+    A part goes if the others cover it. A plane goes if its part has no face there, or if the other
+    parts cover all that the part would gain without it. That is decided by the boolean library,
+    one after the other, each against what is left.
+
+    Raises:
+        ExtractionError: if a boolean fails.
+    """
+    solids = _Solids(network)
+    for part in range(solids.planes.num_parts):
+        if solids.kept[part].any() and solids.part_volume(part) <= 0:
+            solids.drop_part(part)
+    for part, plane in np.argwhere(solids.kept).tolist():
+        if solids.kept[part, plane] and solids.gained_volume(part, plane) <= 0:
+            solids.drop_plane(part, plane)
+    return network.keeping(torch.from_numpy(solids.kept))
+
+
+def without_least_planes(
+    network: ConvexUnion, faces_of_plane: Sequence[int] | np.ndarray, faces: int
+) -> ConvexUnion:
+    """A copy without the planes that cost least volume for each face that goes with them.
+
+    Args:
+        network: hard.
+        faces_of_plane: polygons of each plane, ``part * planes_per_part + plane``.
+        faces: polygons to be rid of, at least.
+
+    Raises:
+        ExtractionError: if a boolean fails.
+    """
+    solids = _Solids(network)
+    counts = np.asarray(faces_of_plane)
+    width = solids.kept.shape[1]
+    visible = [(k, p) for k, p in np.argwhere(solids.kept).tolist() if counts[k * width + p]]
+    costs = [solids.gained_volume(k, p) / counts[k * width + p] for k, p in visible]
+    gone = 0
+    for place in np.argsort(costs, kind="stable"):
+        if gone >= faces:
+            break
+        part, plane = visible[place]
+        # What bounds a part needs planes on all sides; so few are left to a part that matters.
+        if solids.kept[part].sum() > 4:
+            solids.drop_plane(part, plane)
+            gone += int(counts[part * width + plane])
+    return network.keeping(torch.from_numpy(solids.kept))
+
+
+class _Solids:
+    """The parts of a network as solids, and which of the planes are kept so far."""
+
+    def __init__(self, network: ConvexUnion):
+        self.planes = Planes.of(network, (-0.5, 0.5))
+        self.kept: Bool[np.ndarray, "k p"] = network.is_plane.cpu().numpy().copy()
+        self.solids: dict[int, Any] = {}
+        for part in range(self.planes.num_parts):
+            self._rebuild(part)
+
+    def drop_part(self, part: int) -> None:
+        """Leaves out a part."""
+        self.kept[part] = False
+        self.solids.pop(part, None)
+
+    def drop_plane(self, part: int, plane: int) -> None:
+        """Leaves out a plane; its part grows."""
+        self.kept[part, plane] = False
+        self._rebuild(part)
+
+    def part_volume(self, part: int) -> float:
+        """Volume of a part outside of the others."""
+        if part not in self.solids:
+            return 0.0
+        return self._outside_of(self.solids[part], part)
+
+    def gained_volume(self, part: int, plane: int) -> float:
+        """Volume that a part would gain without a plane, outside of the other parts."""
+        rows = self._rows(part)
+        row = part * self.kept.shape[1] + plane
+        normals, offsets = (x[rows].copy() for x in self._arrays())
+        beyond = rows == row
+        normals[beyond], offsets[beyond] = -normals[beyond], -offsets[beyond]
+        piece = polytope(normals, offsets)
+        return 0.0 if piece is None else self._outside_of(solid_of(piece, rows), part)
+
+    def _outside_of(self, solid: Any, part: int) -> float:
+        library = manifold_library()
+        others = [other for name, other in self.solids.items() if name != part]
+        rest = library.Manifold.batch_boolean([solid, *others], library.OpType.Subtract)
+        return 0.0 if rest.is_empty() else float(rest.volume())
+
+    def _rebuild(self, part: int) -> None:
+        rows = self._rows(part)
+        solid = polytope(*(x[rows] for x in self._arrays())) if self.kept[part].any() else None
+        if solid is None:
+            self.solids.pop(part, None)
+            return
+        self.solids[part] = solid_of(solid, rows)
+
+    def _rows(self, part: int) -> np.ndarray:
+        width = self.kept.shape[1]
+        own = part * width + np.flatnonzero(self.kept[part])
+        return np.concatenate([own, np.arange(len(self.planes.same) - 6, len(self.planes.same))])
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.planes.constant_normals, self.planes.constant_offsets

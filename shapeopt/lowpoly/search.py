@@ -1,0 +1,179 @@
+"""From a cloud and a goal to a union of convex parts that reaches it."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from shapeopt.data.cloud import PointCloud
+from shapeopt.data.reference import Reference
+from shapeopt.errors import InputError
+from shapeopt.evaluation.measures import evaluate
+from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
+from shapeopt.lowpoly.fit import FitSettings, Progress, fit
+from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes
+from shapeopt.lowpoly.result import without_cavities
+from shapeopt.lowpoly.shape import Goal, ShapeSettings, shape
+from shapeopt.networks.convex_union import ConvexUnion
+from shapeopt.training.batches import BatchSource
+
+PLANES_PER_FACE = 1.15
+"""Planes to start with for each face asked for: the shape phase takes some of them away."""
+PLANES_PER_PART = 14
+FACES_TIMES_ERROR = 1.2
+"""Faces that a shape of longest side 1 is first thought to need, times the mean distance: somewhat
+more than the Stanford bunny does."""
+TOLERANCE = 0.05
+"""Part of a number of faces by which it may be missed."""
+ROUNDS = 4
+"""Rounds of taking out planes and shaping again."""
+BATCH = 2048
+POOL = 300_000
+
+
+@dataclass(frozen=True)
+class LowPoly:
+    """What was found, in normalised units.
+
+    Attributes:
+        network: the convex parts, without idle planes.
+        surface: of their union, without cavities; no graph.
+        measures: of :func:`shapeopt.evaluation.measures.evaluate`, lengths in longest sides.
+    """
+
+    network: ConvexUnion
+    surface: UnionSurface
+    measures: dict[str, float]
+
+    @property
+    def distance(self) -> float:
+        """Mean distance to the truth, both ways, in longest sides."""
+        return self.measures["distance"]
+
+
+def find(
+    cloud: PointCloud,
+    faces: int | None = None,
+    error: float | None = None,
+    *,
+    parts: int | None = None,
+    seed: int = 0,
+    steps: float = 1.0,
+    progress: Progress | None = None,
+) -> LowPoly:
+    """Fits, shapes, and takes out what does nothing.
+
+    Args:
+        cloud: normalised.
+        faces: polygons to have; or
+        error: mean distance to reach, in longest sides of the cloud.
+        parts: convex parts; as many as suit the number of faces if None.
+        seed: of everything random.
+        steps: factor on the numbers of steps.
+        progress: is told how far it is.
+
+    Raises:
+        InputError: for a goal that is none, a number of parts below 1, and a cloud without inside.
+        ExtractionError: if a surface cannot be built.
+    """
+    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+    goal = Goal(faces, None if error is None else error * side)
+    wanted = faces if faces is not None else math.ceil(FACES_TIMES_ERROR / (error or 1))
+    planes = wanted * PLANES_PER_FACE
+    count = parts if parts is not None else max(2, round(planes / PLANES_PER_PART))
+    if count < 1:
+        raise InputError(f"parts is {count}; there must be at least 1")
+    per_part = max(6, math.ceil(planes / count))
+    batches = BatchSource(cloud, POOL, BATCH, seed=seed)
+    network = ConvexUnion(count, per_part, seed=seed)
+    network.start_from(batches.points[batches.distances < 0], seed)
+    fit(network, batches, FitSettings(steps=_scaled(FitSettings().steps, steps)), progress)
+    settings = ShapeSettings(steps=_scaled(ShapeSettings().steps, steps))
+    if goal.faces is not None:
+        network = _to_faces(network, batches, cloud, goal.faces, settings, progress)
+    else:
+        network = _to_error(network, batches, cloud, goal, settings, progress)
+    return measured(without_idle_planes(network), cloud)
+
+
+def measured(network: ConvexUnion, cloud: PointCloud, samples: int = 100_000) -> LowPoly:
+    """The network with its outer surface and what that measures.
+
+    Raises:
+        ExtractionError: if the surface cannot be built.
+    """
+    with torch.no_grad():
+        surface = without_cavities(HalfSpaces()(network))
+    measures = evaluate(surface, _reference(cloud), samples)
+    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+    lengths = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
+    return LowPoly(
+        network, surface, {k: v / side if k in lengths else v for k, v in measures.items()}
+    )
+
+
+def _to_faces(
+    network: ConvexUnion,
+    batches: BatchSource,
+    cloud: PointCloud,
+    faces: int,
+    settings: ShapeSettings,
+    progress: Progress | None,
+) -> ConvexUnion:
+    """Shapes; what is still too much goes plane by plane, with a short shaping after each round."""
+    goal = Goal(faces)
+    shape(network, batches, cloud, goal, settings, progress)
+    short = _shorter(settings, 5)
+    for _ in range(ROUNDS):
+        with torch.no_grad():
+            surface = without_cavities(HalfSpaces()(network))
+        excess = surface.num_faces - faces
+        if excess <= TOLERANCE / 2 * faces:
+            break
+        counts = torch.bincount(surface.face_planes, minlength=network.offsets.numel() + 6)
+        network = without_least_planes(network, counts.numpy(), excess)
+        shape(network, batches, cloud, goal, short, progress)
+    return network
+
+
+def _to_error(
+    network: ConvexUnion,
+    batches: BatchSource,
+    cloud: PointCloud,
+    goal: Goal,
+    settings: ShapeSettings,
+    progress: Progress | None,
+) -> ConvexUnion:
+    """Shapes, measures, and shapes shortly again for what is missing.
+
+    In training the distance is one to tangent planes of the cloud, at random points: a little
+    less than what is measured at the end.
+    """
+    assert goal.error is not None
+    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+    aim = 0.95 * goal.error
+    shape(network, batches, cloud, Goal(error=aim), settings, progress)
+    short = _shorter(settings, 3)
+    for _ in range(ROUNDS):
+        reached = measured(network, cloud, 30_000).distance * side
+        if 0.9 * goal.error < reached <= 0.99 * goal.error:
+            break
+        aim *= 0.96 * goal.error / reached
+        shape(network, batches, cloud, Goal(error=aim), short, progress)
+    return network
+
+
+def _reference(cloud: PointCloud) -> Reference:
+    assert cloud.reference is not None  # loading always attaches one
+    return cloud.reference
+
+
+def _scaled(steps: int, factor: float) -> int:
+    return max(1, round(steps * factor))
+
+
+def _shorter(settings: ShapeSettings, times: int) -> ShapeSettings:
+    """For a shape that is nearly there: fewer steps, and smaller ones."""
+    steps = max(1, settings.steps // times)
+    return replace(settings, steps=steps, learning_rate=settings.learning_rate / 3, free=0.0)

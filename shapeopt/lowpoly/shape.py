@@ -1,0 +1,153 @@
+"""The shape phase: the exact surface comes nearer to the cloud while faces vanish."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from shapeopt.data.cloud import PointCloud
+from shapeopt.errors import InputError
+from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
+from shapeopt.losses.distance import Distance
+from shapeopt.losses.small_faces import SmallFaces
+from shapeopt.losses.surface_distance import SurfaceDistance
+from shapeopt.lowpoly.fit import Progress, learning_rate_at
+from shapeopt.networks.convex_union import ConvexUnion
+from shapeopt.training.batches import BatchSource
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked for: a number of faces, or a distance. One of them.
+
+    Attributes:
+        faces: polygons of the surface.
+        error: mean distance between surface and cloud, both ways, box lengths.
+    """
+
+    faces: int | None = None
+    error: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.faces is None) == (self.error is None):
+            raise InputError("give either a number of faces or an error, not both")
+        if self.faces is not None and self.faces < 4:
+            raise InputError(f"faces is {self.faces}; a solid has at least 4")
+        if self.error is not None and not (math.isfinite(self.error) and self.error > 0):
+            raise InputError(f"error is {self.error}; it must be a positive length")
+
+
+@dataclass(frozen=True)
+class ShapeSettings:
+    """How the shape phase goes.
+
+    Attributes:
+        steps: of Adam.
+        learning_rate: largest; a cosine takes it to almost nothing.
+        samples: points drawn on the surface in every step.
+        small_area: of a face that counts half, as a multiple of the mean area of a face when the
+            goal is reached.
+        damping: of gradients where planes are nearly parallel, see :class:`HalfSpaces`.
+        fit_weight, near: of the regression to signed distances that keeps hidden planes in place.
+        free: fraction of the steps, at the start, with a fixed price of a face.
+        gain: of the control after them, per step.
+    """
+
+    steps: int = 400
+    learning_rate: float = 2e-2
+    samples: int = 5000
+    small_area: float = 0.1
+    damping: float = 0.05
+    fit_weight: float = 0.2
+    near: float = 0.02
+    free: float = 0.3
+    gain: float = 0.1
+
+
+class FaceControl:
+    """Finds the price of a face at which the goal is reached.
+
+    The price p weighs the relaxed number of faces against the distance. Distances fall about as
+    1 / faces, so near the goal a face is worth distance / faces. At first p is 0.7 of that. Then it
+    rises from step to step by the factor ``(faces / goal)^gain`` while there are too many, and
+    falls while there are too few. For an error it is the other way round.
+    """
+
+    def __init__(self, goal: Goal, settings: ShapeSettings):
+        self.goal, self.settings = goal, settings
+        self.price = 0.0
+        self.distance = 0.0
+        self._natural = 0.0
+
+    def update(self, done: float, faces: int, distance: float) -> None:
+        """Takes note of a step.
+
+        Args:
+            done: fraction of the steps.
+            faces, distance: of the surface in this step.
+        """
+        if not self.price:
+            self._natural = 0.7 * distance / (self.goal.faces or faces)
+            self.price = self._natural
+            self.distance = distance
+        self.distance += 0.1 * (distance - self.distance)
+        if done < self.settings.free:
+            return
+        if self.goal.faces is not None:
+            excess = math.log(faces / self.goal.faces)
+        else:
+            assert self.goal.error is not None
+            excess = math.log(self.goal.error / self.distance)
+        self.price *= math.exp(self.settings.gain * max(-1.0, min(1.0, excess)))
+        self.price = min(max(self.price, 1e-2 * self._natural), 1e2 * self._natural)
+
+
+def shape(
+    network: ConvexUnion,
+    batches: BatchSource,
+    cloud: PointCloud,
+    goal: Goal,
+    settings: ShapeSettings | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Moves the planes so that the exact surface reaches the goal.
+
+    Args:
+        network: changed in place; hard.
+        batches, cloud: of the shape.
+        goal: faces or distance.
+        settings: the defaults if None.
+        progress: called now and then.
+
+    Raises:
+        EmptySurfaceError: if the network has no surface.
+        ExtractionError: if its surface cannot be built.
+    """
+    chosen = settings or ShapeSettings()
+    extract = HalfSpaces(damping=chosen.damping)
+    surface_distance = SurfaceDistance(1.0, samples=chosen.samples)
+    regression = Distance(1.0, near=chosen.near)
+    control = FaceControl(goal, chosen)
+    optimizer = torch.optim.Adam(network.parameters())
+    for step in range(chosen.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, chosen.steps, chosen.learning_rate, 20)
+        surface = extract(network)
+        batch = batches.batch(network, step)
+        distance = surface_distance(surface, batch, cloud)
+        control.update(step / chosen.steps, surface.num_faces, float(distance.detach()))
+        count = SmallFaces(1.0, area=_half_area(surface, goal, chosen))(surface)
+        total = distance + chosen.fit_weight * regression(batch) + control.price * count
+        optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if progress and step % 10 == 0:
+            words = f"shaping: {surface.num_faces:,} faces, distance {control.distance:.2e}"
+            progress(words, step, chosen.steps)
+
+
+def _half_area(surface: UnionSurface, goal: Goal, settings: ShapeSettings) -> float:
+    faces = goal.faces or surface.num_faces
+    return settings.small_area * float(surface.area().detach()) / faces
