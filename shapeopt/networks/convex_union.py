@@ -38,6 +38,8 @@ class ConvexUnion(nn.Module):
         InputError: for fewer than 1 part or 4 planes, or a radius not in (0, 0.5).
     """
 
+    input_dimension = 3
+
     def __init__(self, parts: int, planes: int, radius: float = 0.3, seed: int = 0):
         super().__init__()
         if parts < 1 or planes < 4:
