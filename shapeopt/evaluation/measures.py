@@ -67,13 +67,11 @@ def evaluate(
     mesh = MeshReference(vertices, triangles)
     on_surface, triangle = sample_triangles(vertices, triangles, samples, seed)
     on_truth = reference.samples(samples, seed)
-    if hint := unlike(on_surface, on_truth):
-        warnings.warn(hint, stacklevel=2)
+    _warn(unlike(on_surface, on_truth))
     to_truth, normals_of_truth = reference.nearest(on_surface)
     from_truth, normals_of_surface = mesh.nearest(on_truth)
-    if threshold is None:
-        threshold = 0.01 * float(np.ptp(on_truth, axis=0).max())
-    precision, recall = (float((d <= threshold).mean()) for d in (to_truth, from_truth))
+    found = 0.01 * float(np.ptp(on_truth, axis=0).max()) if threshold is None else threshold
+    precision, recall = (float((d <= found).mean()) for d in (to_truth, from_truth))
     # The nearest normal to a sample of a surface on that same surface is the sample's own.
     ours = _consistency(mesh.triangle_normals()[triangle], normals_of_truth)
     theirs = _consistency(reference.nearest(on_truth)[1], normals_of_surface)
@@ -87,6 +85,11 @@ def evaluate(
         "recall": recall,
         "f_score": 2 * precision * recall / max(precision + recall, 1e-300),
     }
+
+
+def _warn(hint: str | None) -> None:
+    if hint:
+        warnings.warn(hint, stacklevel=3)
 
 
 def _consistency(one: Float[np.ndarray, "n 3"], two: Float[np.ndarray, "n 3"]) -> float:
