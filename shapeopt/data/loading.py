@@ -56,8 +56,9 @@ def load(
         neighbours: points in each plane fit, if the normals have to be estimated.
         seed: of the points drawn from a mesh.
         columns: what the columns of rows of numbers are, see `read_cloud`; None: as can be seen.
-        normals: of a cloud, "given" in the file, the same "flipped", or "estimated"; None: as
-            given, if they face out, and estimated if there are none.
+        normals: "given", as in the file; "flipped", those the other way round; of a cloud also
+            "estimated". None: as given, if they face out, and estimated if there are none; of a
+            mesh, triangles that face in are turned.
         remove_stray: leave out a cloud's points that lie apart, see `stray_points`.
 
     Raises:
@@ -65,9 +66,13 @@ def load(
             normals that face in.
     """
     path = find_file(path)
-    raw = read_cloud(path, mesh_samples, seed, columns)
+    if normals not in (None, *get_args(NormalsFrom)):
+        raise InputError(f"data.normals={normals} is none of {', '.join(get_args(NormalsFrom))}")
+    raw = read_cloud(path, mesh_samples, seed, columns, turn=normals is None)
     try:
-        if raw.mesh is None:
+        if raw.mesh is not None:
+            raw = _as_told(raw, normals, remove_stray)
+        else:
             raw = _prepared(raw, neighbours, normals, remove_stray)
         assert raw.normals is not None
         cloud = normalise(raw.points, raw.normals, margin)
@@ -76,12 +81,23 @@ def load(
     return replace(cloud, reference=_reference(raw, cloud))
 
 
+def _as_told(raw: RawCloud, normals: NormalsFrom | None, remove_stray: bool) -> RawCloud:
+    """A mesh, turned if asked for; InputError for what only a cloud can have."""
+    if normals == "estimated" or remove_stray:
+        raise InputError(
+            "holds a mesh; data.normals=estimated and data.remove_stray are for clouds"
+        )
+    if normals != "flipped":
+        return raw
+    assert raw.mesh is not None
+    assert raw.normals is not None
+    return replace(raw, mesh=(raw.mesh[0], raw.mesh[1][:, ::-1]), normals=-raw.normals)
+
+
 def _prepared(
     raw: RawCloud, neighbours: int, normals: NormalsFrom | None, remove_stray: bool
 ) -> RawCloud:
     """A cloud with normals that face out, without repeated points if they are estimated."""
-    if normals not in (None, *get_args(NormalsFrom)):
-        raise InputError(f"data.normals={normals} is none of {', '.join(get_args(NormalsFrom))}")
     if raw.normals is None and normals in ("given", "flipped"):
         raise InputError(f"data.normals={normals}, but the file has no normals")
     if raw.normals is None or normals == "estimated":
@@ -103,7 +119,7 @@ def _prepared(
             "its normals face into the solid. data.normals=flipped turns them, "
             "data.normals=estimated estimates others, data.normals=given takes them as they are"
         )
-    return replace(raw, normals=-raw.normals if normals == "flipped" else raw.normals)
+    return replace(raw, normals=-unit if normals == "flipped" else unit)
 
 
 def _without_stray(raw: RawCloud, remove: bool) -> RawCloud:

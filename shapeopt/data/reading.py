@@ -1,6 +1,7 @@
 """Reads clouds and meshes from files, in the file's own units."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ LARGEST = 1e100
 
 
 def read_cloud(
-    path: str | Path, mesh_samples: int = 100_000, seed: int = 0, columns: str | None = None
+    path: str | Path,
+    mesh_samples: int = 100_000,
+    seed: int = 0,
+    columns: str | None = None,
+    turn: bool = True,
 ) -> RawCloud:
     """Reads a cloud or a mesh; of a mesh, random points with the normals of its triangles.
-
-    Triangles that face in are turned, see `facing_out`.
 
     | | |
     |---|---|
@@ -39,6 +42,7 @@ def read_cloud(
         seed: of these points.
         columns: what the columns of rows of numbers are, a letter for each: x, y, z, n (three, the
             normal), r, g, b, and - for what does not matter. None: as can be seen.
+        turn: turn triangles that face in, see `facing_out`.
 
     Raises:
         InputError: the file is missing, empty, cut short, of an unknown kind or not numeric; its
@@ -50,7 +54,7 @@ def read_cloud(
     raw = read_file(Path(path), columns)
     try:
         if raw.mesh is not None:
-            raw = _sampled(raw, mesh_samples, seed)
+            raw = _sampled(_turned(raw) if turn else raw, mesh_samples, seed)
         check_points(raw.points)
         _check_size(raw.points)
     except InputError as error:
@@ -91,8 +95,8 @@ def _check_mesh(vertices: np.ndarray, faces: np.ndarray) -> None:
         raise InputError(f"all {len(faces)} triangles of the mesh have zero area")
 
 
-def _sampled(raw: RawCloud, n: int, seed: int) -> RawCloud:
-    """Puts samples of the mesh in place of its vertices."""
+def _turned(raw: RawCloud) -> RawCloud:
+    """The mesh with all triangles facing out, and a word about it."""
     assert raw.mesh is not None
     vertices, faces = raw.mesh
     check_points(vertices)
@@ -100,11 +104,19 @@ def _sampled(raw: RawCloud, n: int, seed: int) -> RawCloud:
     outward = facing_out(vertices, faces)
     if turned := int((outward != faces).any(axis=1).sum()):
         logger.info("%d of %d triangles faced in and are turned.", turned, len(faces))
-        faces = outward
+    return replace(raw, mesh=(vertices, outward))
+
+
+def _sampled(raw: RawCloud, n: int, seed: int) -> RawCloud:
+    """Puts samples of the mesh in place of its vertices."""
+    assert raw.mesh is not None
+    vertices, faces = raw.mesh
+    check_points(vertices)
+    _check_mesh(vertices, faces)
     normals = _twice_areas(vertices, faces)
     areas = np.linalg.norm(normals, axis=1, keepdims=True)
     points, face = sample_triangles(vertices, faces, n, seed)
-    return RawCloud(points, normals[face] / areas[face], (vertices, faces), raw.comments)
+    return RawCloud(points, normals[face] / areas[face], raw.mesh, raw.comments)
 
 
 def _twice_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

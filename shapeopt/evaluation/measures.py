@@ -1,6 +1,5 @@
 """How far a surface is from the true one."""
 
-import warnings
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.data.triangle_sampling import sample_triangles
-from shapeopt.evaluation.units import unlike
+from shapeopt.evaluation.units import warn_if_unlike
 
 DISTANCES = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
 FRACTIONS = ("normal_consistency", "precision", "recall", "f_score")
@@ -34,16 +33,15 @@ def evaluate(
 ) -> dict[str, float]:
     """Distances between a surface and a reference, in normalised units, and other measures.
 
-    Both are sampled uniformly in area; the distances from the samples are exact where the
-    reference's are. A warning tells if they seem to have other units, or lie far apart.
+    Both are sampled uniformly in area; distances from the samples are exact where the reference's
+    are. A warning tells if the two seem to have other units, or lie far apart.
 
     Args:
         surface: any device; nothing is differentiated.
         reference: normalised units, too.
         samples: drawn from each of the two.
         seed: of both draws.
-        threshold: distance within which a point counts as found by the F-score, normalised
-            units; 1 % of the longest side of the reference if None.
+        threshold: within which a point counts as found; None: 1 % of the reference's longest side.
 
     Returns:
         distance_to_truth: mean distance from the surface's points to the reference. Large where
@@ -67,7 +65,7 @@ def evaluate(
     mesh = MeshReference(vertices, triangles)
     on_surface, triangle = sample_triangles(vertices, triangles, samples, seed)
     on_truth = reference.samples(samples, seed)
-    _warn(unlike(on_surface, on_truth))
+    warn_if_unlike(on_surface, on_truth)
     to_truth, normals_of_truth = reference.nearest(on_surface)
     from_truth, normals_of_surface = mesh.nearest(on_truth)
     found = 0.01 * float(np.ptp(on_truth, axis=0).max()) if threshold is None else threshold
@@ -85,11 +83,6 @@ def evaluate(
         "recall": recall,
         "f_score": 2 * precision * recall / max(precision + recall, 1e-300),
     }
-
-
-def _warn(hint: str | None) -> None:
-    if hint:
-        warnings.warn(hint, stacklevel=3)
 
 
 def _consistency(one: Float[np.ndarray, "n 3"], two: Float[np.ndarray, "n 3"]) -> float:

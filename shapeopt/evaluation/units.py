@@ -1,5 +1,7 @@
 """Whether two shapes can be in the same units and place."""
 
+import warnings
+
 import numpy as np
 from jaxtyping import Float
 
@@ -40,3 +42,9 @@ def unlike(surface: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "m 3"]) -
             "apart: bring both to the same place"
         )
     return None
+
+
+def warn_if_unlike(surface: Float[np.ndarray, "n 3"], truth: Float[np.ndarray, "m 3"]) -> None:
+    """Warns with the hint of `unlike`, if there is one."""
+    if hint := unlike(surface, truth):
+        warnings.warn(hint, stacklevel=3)

@@ -119,6 +119,14 @@ def test_an_inside_out_mesh_is_turned_and_says_so(tmp_path, caplog):
         cloud = load(tmp_path / "ball.ply", mesh_samples=500)
     assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
     assert "320 of 320 triangles faced in and are turned" in caplog.text
+    cloud = load(tmp_path / "ball.ply", mesh_samples=500, normals="given")
+    assert ((cloud.normals * cloud.points).sum(dim=1) < 0).all()
+    cloud = load(tmp_path / "ball.ply", mesh_samples=500, normals="flipped")
+    assert ((cloud.normals * cloud.points).sum(dim=1) > 0).all()
+    centroids = cloud.reference.vertices[cloud.reference.faces].mean(axis=1)
+    assert ((cloud.reference.triangle_normals() * centroids).sum(axis=1) > 0).all()
+    with pytest.raises(InputError, match=r"holds a mesh; .* are for clouds"):
+        load(tmp_path / "ball.ply", remove_stray=True)
 
 
 def test_normals_that_face_in_stop_and_can_be_chosen(tmp_path):
@@ -132,6 +140,13 @@ def test_normals_that_face_in_stop_and_can_be_chosen(tmp_path):
     np.save(tmp_path / "b.npy", points)
     with pytest.raises(InputError, match="has no normals"):
         load(tmp_path / "b.npy", normals="flipped")
+
+
+def test_normals_of_another_length_are_told_of_once(tmp_path):
+    np.savez(tmp_path / "a.npz", points=ball_of(200), normals=3 * ball_of(200))
+    with pytest.warns(UserWarning, match="200 of 200 normals do not have length 1") as told:
+        load(tmp_path / "a.npz")
+    assert len(told) == 1
 
 
 def test_points_that_lie_apart_are_told_of_and_left_out(tmp_path, caplog):
