@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shapeopt.extraction.tracing import Tracing
     from shapeopt.mesh.polygon_mesh import PolygonMesh
     from shapeopt.networks import load_network, sdf_network
+    from shapeopt.output.plot import plot_complex
 
 __all__ = [
     "EmptySurfaceError",
@@ -30,6 +31,7 @@ __all__ = [
     "extract_complex",
     "extract_surface",
     "load_network",
+    "plot_complex",
     "sdf_network",
 ]
 
@@ -46,6 +48,7 @@ _HOMES = {
     "extract_complex": "extraction.extract",
     "extract_surface": "extraction.extract",
     "load_network": "networks",
+    "plot_complex": "output.plot",
     "sdf_network": "networks",
 }
 
