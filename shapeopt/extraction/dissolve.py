@@ -23,10 +23,11 @@ from torch import Tensor
 
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.rebuilding import Loops, select
-from shapeopt.extraction.tolerances import FLATTEST_FOLD
+from shapeopt.extraction.tolerances import FLATTEST_FOLD, LEAST_TURN
 from shapeopt.mesh.components import connected
 from shapeopt.mesh.polygons import edges_of_corners, next_corner
 from shapeopt.mesh.ragged import offsets_of, owners_of
+from shapeopt.mesh.safe_norm import unit
 
 
 class Dissolved(NamedTuple):
@@ -131,9 +132,22 @@ def _straight(
     first = torch.nonzero(count[vertex] == 2).flatten()[::2]
     one, two = edge[first], edge[first + 1]
     is_line = (beside[one] == beside[two]).all(dim=1) & ~is_flat[one] & ~is_flat[two]
+    is_line &= _turn(found, vertex[first], one, two) < LEAST_TURN
     straight = torch.zeros(found.num_vertices, dtype=torch.bool, device=vertex.device)
     straight[vertex[first[is_line]]] = True
     return straight
+
+
+def _turn(
+    found: ZeroSet, vertex: Int64[Tensor, "n"], one: Int64[Tensor, "n"], two: Int64[Tensor, "n"]
+) -> Float[Tensor, "n"]:
+    """By how much the path along two edges turns at their common vertex: 0 to 2.
+
+    The two sides of a sheet of no thickness meet all around it, which is no straight line.
+    """
+    at = found.vertices[vertex]
+    arms = [found.vertices[found.edges[edges].sum(dim=1) - vertex] - at for edges in (one, two)]
+    return (unit(arms[0]) + unit(arms[1])).norm(dim=1)
 
 
 def _joined(

@@ -76,6 +76,10 @@ FLATTEST_FOLD = 2.0**-36
 """Gradients that differ by less than this part of their size are the same: f does not bend."""
 
 
+LEAST_TURN = 2.0**-16
+"""Edges along which the same two planes meet and that turn by less, in radians, are one."""
+
+
 CERTAIN_ASPECT = 1e-3
 """A polygon whose area is at least this part of its longest edge squared is told by its area, if"""
 CERTAIN_LENGTH = 1e-6

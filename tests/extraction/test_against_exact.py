@@ -244,6 +244,12 @@ def test_one_network_of_each_kind(kind):
     is_trusted(kind, 0)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_the_two_sides_of_a_sheet_are_not_joined_at_their_corners():
+    # With caps of no extent they have their whole border in common.
+    is_trusted("thinner_sheet", 5)
+
+
 @pytest.mark.campaign
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("kind", GENERIC | DEGENERATE)

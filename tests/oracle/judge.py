@@ -225,6 +225,8 @@ def _combinatorics(truth: Truth, surface: PolyhedralSurface) -> Verdict | None:
     """Winding and borders, with edges from the polygons, not from the surface's own lists."""
     points = truth.relative(surface.vertices)
     corners, offsets = surface.face_vertices.numpy(), surface.face_offsets.numpy()
+    if (np.diff(offsets) < 3).any():
+        return Verdict("silent", "polygon", "with fewer than three corners")
     following = np.arange(1, len(corners) + 1)
     following[offsets[1:] - 1] = offsets[:-1]
     if points.shape[1] == 2:
