@@ -57,6 +57,7 @@ def extract_complex(
     if boundaries:
         layers[-1] = layers[-1].uncut()
     unit = condition(layers, box)
+    layers = [layer.map(lambda part: part.to(box.lower.dtype)) for layer in layers]
     subdivided = partial(subdivide, max_bytes=max_bytes, progress=progress, backend=backend)
     try:
         constant, domain = _in_dtype(unit, box.lower.dtype)
@@ -143,16 +144,15 @@ def _in_dtype(unit: Conditioned, dtype: torch.dtype) -> tuple[list[AffineLayer],
 def prepare(
     network: nn.Module, bounds: Bounds, dtype: torch.dtype | None
 ) -> tuple[list[AffineLayer], Box]:
-    """Affine layers and domain to work on, with their checks."""
+    """Affine layers, and the domain in the dtype of the result, with their checks."""
     reading = read_network(network, dimension_of(bounds))
     weight = reading.layers[0].weight
-    dtype = dtype or weight.dtype
+    dtype = dtype or reading.dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"extraction works in float32 or float64, not {dtype}; pass dtype=")
-    layers = [layer.map(lambda part: part.to(dtype)) for layer in reading.layers]
     box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
     check_reading(network, reading, box.lower, box.upper)
-    return layers, box
+    return reading.layers, box
 
 
 def _extractor(

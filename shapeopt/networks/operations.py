@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from shapeopt.errors import InputError
 from shapeopt.networks import folds
@@ -22,16 +23,19 @@ AFFINE = _names(
     hstack vstack dstack getitem narrow select slice index_select gather take take_along_dim
     reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze permute transpose
     swapaxes swapdims movedim moveaxis t expand expand_as repeat tile repeat_interleave
-    broadcast_to split chunk unbind tensor_split flip roll rot90 contiguous clone detach to type
-    float double type_as cpu cuda pad constant_pad_nd avg_pool1d avg_pool2d avg_pool3d
-    adaptive_avg_pool1d adaptive_avg_pool2d interpolate pixel_shuffle unfold fold
+    broadcast_to split chunk unbind tensor_split flip roll rot90 contiguous clone detach cpu cuda
+    pad constant_pad_nd avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    interpolate pixel_shuffle unfold fold
     """
 )
 """Functions that are affine in all of their arguments at once."""
 
+DTYPES = _names("to type type_as float double half bfloat16")
+"""Functions that change the dtype or the device, which coefficients keep."""
+
 SHAPES = _names(
     """
-    getitem select squeeze unsqueeze view reshape flatten to float double contiguous clone
+    getitem select squeeze unsqueeze view reshape flatten contiguous clone
     """
 )
 """Functions that only move numbers."""
@@ -75,6 +79,9 @@ def apply(function: Callable, args: Sequence, kwargs: dict) -> Any:
     if called == "__get__":
         return _attribute(function, args[0])
     name = called.strip("_").removesuffix("_")
+    args, kwargs = tree_map(_in_float64, (tuple(args), kwargs))
+    if name in DTYPES and isinstance(args[0], Form):
+        return args[0]
     in_place = (called.endswith("_") and not called.endswith("__")) or called in IN_PLACE
     in_place = bool(kwargs.pop("inplace", in_place))
     name = name[1:] if called in IN_PLACE else name
@@ -96,6 +103,11 @@ def _attribute(getter: Callable, form: Form) -> Any:
         return form
     with torch._C.DisableTorchFunctionSubclass():
         return getter(form)
+
+
+def _in_float64(value: Any) -> Any:
+    is_number = isinstance(value, Tensor) and not isinstance(value, Form)
+    return value.double() if is_number and value.is_floating_point() else value
 
 
 def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:

@@ -33,11 +33,14 @@ class Reading:
     """What was read of a network.
 
     Attributes:
-        layers: with graph; the zero set of the network is that of the layers.
+        layers: with graph; the zero set of the network is that of the layers. In float64 if the
+            network was run: what cancels in it must do so in its products, too.
+        dtype: of the network's weights.
         outer: the monotone functions that the network ends with, if it does.
     """
 
     layers: list[AffineLayer]
+    dtype: torch.dtype
     outer: Outer | None = None
 
 
@@ -64,7 +67,10 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
     if isinstance(network, torch.jit.ScriptModule):
         network = ScriptNetwork(network)
     layers = _plain_layers(network)
-    reading = Reading(layers) if layers is not None else _run_on_forms(network, dimension)
+    if layers is not None:
+        reading = Reading(layers, layers[0].weight.dtype)
+    else:
+        reading = _run_on_forms(network, dimension)
     _check_finite(reading.layers)
     return reading
 
@@ -89,10 +95,11 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     network = in_float32(_unwrapped(network))
     layers = reading.layers
     weight = layers[0].weight
+    eps = torch.finfo(reading.dtype).eps
     generator = torch.Generator().manual_seed(0)
     place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
-    points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(weight.dtype)
-    read, size = _values_and_terms(layers, points)
+    points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(reading.dtype)
+    read, size = _values_and_terms(layers, points.to(weight.dtype))
     if reading.outer is not None:
         read = reading.outer.outside(read + reading.outer.level())
     try:
@@ -107,7 +114,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
             f"not {list(read.shape)}; give it a final nn.Linear, and no reshaping over points"
         )
     difference = (run.reshape(read.shape) - read).abs().amax()
-    if not bool(difference <= SLACK_ULPS * torch.finfo(weight.dtype).eps * size):
+    if not bool(difference <= SLACK_ULPS * eps * size):
         raise InputError(
             f"the network that runs is not the one that was read: they differ by up to "
             f"{float(difference):.3g} at points of the box. Something takes part in its forward "
@@ -193,9 +200,9 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
     if parameter is None:
         raise InputError(f"{type(network).__name__} has no weights, so there is nothing to read")
     record = Record(apply)
-    like = parameter.float() if parameter.dtype in HALF else parameter
+    dtype = torch.float32 if parameter.dtype in HALF else parameter.dtype
     with nodes_for_scripts(network), _named(network) as where:
-        inputs = record.inputs(dimension or _input_dimension(network), like)
+        inputs = record.inputs(dimension or _input_dimension(network), parameter.double())
         try:
             output = network(inputs)
         except InputError as error:
@@ -212,10 +219,10 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
         )
     layers = lower(record, output)
     if not isinstance(output, Outer):
-        return Reading(layers)
-    last = layers[-1]
-    layers[-1] = last._replace(bias=last.bias - output.level())
-    return Reading(layers, output)
+        return Reading(layers, dtype)
+    last = layers.pop()
+    shifted = AffineLayer(last.weight, last.bias - output.level())
+    return Reading([*layers, shifted], dtype, output)
 
 
 _GUESSED = (

@@ -15,9 +15,9 @@ def test_affine_layers_reproduce_the_network():
         nn.ReLU(),
         nn.Dropout().eval(),
         nn.Linear(4, 2),
-    )
+    ).double()
     first, last = affine_layers(network)
-    points = torch.randn(10, 3)
+    points = torch.randn(10, 3, dtype=torch.float64)
     values = (points @ first.weight.T + first.bias).relu() @ last.weight.T + last.bias
     torch.testing.assert_close(values, network(points))
 

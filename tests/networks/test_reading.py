@@ -129,7 +129,7 @@ def test_plain_networks_are_read_without_linear_neurons():
             return self.network(x)
 
     for one, two in zip(layers, read_network(Same()).layers, strict=True):
-        torch.testing.assert_close(one.weight, two.weight)
+        torch.testing.assert_close(one.weight.double(), two.weight)
         assert two.is_linear is None
 
 
@@ -186,7 +186,7 @@ def test_levels_go_through_what_the_network_ends_with():
     ):
         reading = read_network(network := Ending(end))
         check_reading(network, reading, *BOX)
-        expected = inner[2].bias - level
+        expected = inner[2].bias.double() - level
         torch.testing.assert_close(reading.layers[-1].bias, expected)
     with pytest.raises(InputError, match=r"ends with sigmoid.*it is never 0"):
         read_network(Ending(torch.sigmoid))

@@ -17,7 +17,7 @@ from tests.sample_networks import octahedron, random_mlp
 
 
 def both(network: nn.Module, bounds=(-2, 2), dtype=torch.float64) -> tuple[Skeleton, Skeleton]:
-    layers, box = prepare(network, bounds, dtype)
+    layers, box = prepare(network.to(dtype), bounds, dtype)
     layers = without_graph(layers)
     return subdivide(layers, box, backend="plain"), subdivide(layers, box, backend="compiled")
 

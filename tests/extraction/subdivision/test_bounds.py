@@ -26,7 +26,7 @@ def balanced(network):
 
 def assert_same_surface(network, bounds, backend, dtype=torch.float64) -> tuple[int, int]:
     """Compares both ways to the surface; returns the edges of the whole and the pruned skeleton."""
-    layers, box = prepare(network, bounds, dtype)
+    layers, box = prepare(network.to(dtype), bounds, dtype)
     layers = without_graph(layers)
     skeletons = [
         subdivide(layers, box, surface_only=only, backend=backend, pruning=ALWAYS)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("backend", ["plain", "compiled"])
 
 
 def skeleton_of(network: nn.Module, bounds, backend: str, dtype=torch.float64) -> Skeleton:
-    layers, box = prepare(network, bounds, dtype)
+    layers, box = prepare(network.to(dtype), bounds, dtype)
     return subdivide(without_graph(layers), box, backend=backend)
 
 
