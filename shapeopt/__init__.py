@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shapeopt.complex.polyhedral_complex import PolyhedralComplex
     from shapeopt.complex.surface import PolyhedralSurface
+    from shapeopt.conversion import convert, displacement
     from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
     from shapeopt.extraction.extract import extract_complex, extract_surface
     from shapeopt.extraction.extractor import Extractor
@@ -28,6 +29,8 @@ __all__ = [
     "PolyhedralSurface",
     "Subdivision",
     "Tracing",
+    "convert",
+    "displacement",
     "extract_complex",
     "extract_surface",
     "load_network",
@@ -45,6 +48,8 @@ _HOMES = {
     "PolyhedralSurface": "complex.surface",
     "Subdivision": "extraction.subdivision",
     "Tracing": "extraction.tracing",
+    "convert": "conversion",
+    "displacement": "conversion",
     "extract_complex": "extraction.extract",
     "extract_surface": "extraction.extract",
     "load_network": "networks",

@@ -15,6 +15,7 @@ ROOMS = (
     "extraction",
     "data",
     "evaluation",
+    "conversion",
     "losses",
     "output",
     "training",

@@ -131,7 +131,9 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
             "the network decides by its values what to compute (an if on a tensor); that is not "
             "known to be piecewise affine"
         )
-    raise InputError(f"{name} is not known to be piecewise affine")
+    raise InputError(
+        f"{name} is not known to be piecewise affine; shapeopt.convert replaces smooth activations"
+    )
 
 
 def _out_of_place(function: Callable) -> Callable:

@@ -202,7 +202,7 @@ def _run_on_forms(network: nn.Module, dimension: int | None) -> Reading:
     record = Record(apply)
     dtype = torch.float32 if parameter.dtype in HALF else parameter.dtype
     with nodes_for_scripts(network), _named(network) as where:
-        inputs = record.inputs(dimension or _input_dimension(network), parameter.double())
+        inputs = record.inputs(dimension or input_dimension(network), parameter.double())
         try:
             output = network(inputs)
         except InputError as error:
@@ -231,7 +231,7 @@ _GUESSED = (
 )
 
 
-def _input_dimension(network: nn.Module) -> int:
+def input_dimension(network: nn.Module) -> int:
     """As a module says with ``input_dimension``, or of the first linear map that there is."""
     for module in network.modules():
         if (said := getattr(module, "input_dimension", None)) is not None:
