@@ -33,7 +33,7 @@ def test_help_names_the_commands(capsys):
     ("command", "words"),
     [
         ("train", ["experiment=bunny", "stanford_bunny", "polygon_roundness", "steps: 20_000"]),
-        ("extract", ["CHECKPOINT", ".stl", "subdivide", "(default: 32)"]),
+        ("extract", ["FILE", ".stl", "subdivide", "(default: 32)"]),
         ("evaluate", ["GROUND_TRUTH", "(default: 100000)", "--json"]),
         ("simplify", ["OUT", "(default: 0.001)", "--triangles"]),
     ],
