@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 HELP = """\
-usage: shapeopt train [SETTING=VALUE ...] [-m] [--cfg job]
+usage: shapeopt train [--data FILE] [SETTING=VALUE ...] [-m] [--cfg job]
 
 Fits a network to a shape, then optimises its exact surface. Leaves meshes, a picture, report.html
 and checkpoints in the folder `output`.
@@ -28,6 +28,7 @@ and checkpoints in the folder `output`.
 
 options:
   -h, --help     this text
+  --data FILE    a shape of your own, as data.path=FILE, with any letters in its name
   -m             one training for every combination of the values given with commas
   --cfg job      print the settings that a training would have, and stop
   --hydra-help   all options of Hydra, which reads the settings (https://hydra.cc)
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
     configured = hydra.main(
         version_base="1.3", config_path=str(shipped_folder() / "conf"), config_name="config"
     )(job)
-    sys.argv = [sys.argv[0], *arguments]  # where Hydra looks
+    sys.argv = [sys.argv[0], *_with_own_file(arguments)]  # where Hydra looks
     try:
         configured()
         if failures:
@@ -77,6 +78,33 @@ def run(arguments: Sequence[str]) -> None:
         raise InputError(
             f"{error.filename}: {error.strerror}. To write elsewhere, set output=FOLDER"
         ) from error
+
+
+def _with_own_file(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra reads them: a file of one's own works with every experiment.
+
+    Raises:
+        InputError: for ``--data`` without a file.
+    """
+    settings = list(arguments)
+    while "--data" in settings:
+        place = settings.index("--data")
+        if place + 1 == len(settings):
+            raise InputError("--data needs a file: shapeopt train --data scan.ply")
+        settings[place : place + 2] = [f"data.path={_quoted(settings[place + 1])}"]
+    named = [setting.lstrip("+").startswith("data.path=") for setting in settings]
+    if any(named) and not any(setting.startswith("data=") for setting in settings):
+        # Experiments on other data have no path to set. Hydra wants settings side by side.
+        settings.insert(named.index(True), "data=file")
+    return settings
+
+
+def _quoted(path: str) -> str:
+    """A path as a value of Hydra's grammar, which gives a meaning to = , ( [ and blanks."""
+    quote = "'" if "'" not in path else '"'
+    if quote in path:
+        raise InputError(f"--data {path}: a name with both kinds of quotes; rename the file")
+    return quote + path.replace("${", "\\${") + quote
 
 
 def _job(config: "DictConfig") -> None:
