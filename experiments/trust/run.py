@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from experiments.runs import machine, markdown_table
-from tests.oracle.generators import DEGENERATE, GENERIC, generate
-from tests.oracle.judge import verdicts
+from tests.oracle.generators import DEGENERATE, GENERIC, Case, generate
+from tests.oracle.judge import Verdict, verdicts
 
 HERE = Path(__file__).parent
 SEEDS_SHOWN = 3
@@ -84,9 +84,17 @@ def judge_seeds(kind: str, seeds: range) -> list[dict[str, Any]]:
         | {"extractor": name, **vars(verdict)}
         for seed in seeds
         for case in [generate(kind, seed)]
-        for name, verdict in verdicts(case).items()
+        for name, verdict in _judged(case).items()
         if verdict.outcome != "right"
     ]
+
+
+def _judged(case: Case) -> dict[str, Verdict]:
+    """The verdicts; what the judge itself stumbles over does not end hours of work."""
+    try:
+        return verdicts(case)
+    except Exception as error:
+        return {"judge": Verdict("crashed", type(error).__name__, str(error)[:200])}
 
 
 def report(seeds: dict[str, int], rows: Sequence[dict[str, Any]]) -> str:
