@@ -16,5 +16,5 @@ def inconsistent(layer: int) -> Inconsistent:
     """The error for a cut face that does not have exactly two cut edges."""
     return Inconsistent(
         f"a face cut by a neuron of layer {layer} does not have exactly two cut edges: rounding "
-        "decided a sign in two ways; please report the network"
+        "decided a sign in two ways, or two cells share a 64-bit key; please report the network"
     )

@@ -21,7 +21,16 @@ def test_a_path_works_with_every_experiment(experiment):
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.ply", "x=1,2.ply", "[scan] (1)#2.ply", "Größe.obj", "it's.ply", "cost$5.ply", "a${b}.ply"]
+    "name",
+    [
+        "a b.ply",
+        "x=1,2.ply",
+        "[scan] (1)#2.ply",
+        "Größe.obj",
+        "it's.ply",
+        "cost$5.ply",
+        "a${b}.ply",
+    ],
 )
 def test_a_file_may_have_any_name(name):
     config = composed("--data", name, "experiment=lowpoly")

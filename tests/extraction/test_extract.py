@@ -130,7 +130,6 @@ def test_no_graph_without_grad():
         (random_mlp(1, 4, 1), "1 inputs"),
         (random_mlp(4, 4, 1), "4 inputs"),
         (random_mlp(3, 4, 2), "2 outputs"),
-        (random_mlp(3, 4, 1).half(), "float16"),
         (nn.Sequential(nn.Linear(3, 4), nn.Sigmoid(), nn.Linear(4, 1)), "sigmoid"),
     ],
 )

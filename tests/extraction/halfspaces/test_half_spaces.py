@@ -136,7 +136,8 @@ GEOMETRY = [
 
 
 def test_all_geometry_losses_are_here():
-    assert {type(loss) for loss in GEOMETRY} == set(GeometryLoss.__subclasses__())
+    ours = {x for x in GeometryLoss.__subclasses__() if x.__module__.startswith("shapeopt.")}
+    assert {type(loss) for loss in GEOMETRY} == ours
 
 
 def test_gradients_are_those_of_central_differences():
