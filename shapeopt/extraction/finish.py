@@ -26,6 +26,10 @@ from shapeopt.mesh.safe_norm import unit
 from shapeopt.networks.affine import AffineLayer, without_graph
 
 
+class _RunsTwice(Inconsistent):
+    """Two polygons run through their common edge in the same direction."""
+
+
 def finish(
     layers: Sequence[AffineLayer],
     box: Box,
@@ -53,14 +57,12 @@ def finish(
     found = without_extent(everything, lambda some: _sharpness(constant, everything, some))
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
-    gradients = affine_gradients(layers, found.signs.constraints, found.signs.face_plus_bits)
-    if found.has_caps:
-        gradients = _with_plane_normals(gradients, found.face_planes)
+    try:
+        found, gradients = _oriented(layers, found)
+    except _RunsTwice:
+        # The sides of a sheet without thickness, contracted, run twice between the same corners.
+        found, gradients = _oriented(layers, everything)
     normals = unit(gradients)
-    if not found.is_oriented:
-        corners = oriented(constant, found, normals.detach())
-        found = replace(found, face_vertices=corners, is_oriented=True)
-    _check(found)
     is_joined = None
     if not all_folds:
         flat = gradients.detach() if found.num_faces else _gradients_on_edges(constant, everything)
@@ -84,6 +86,21 @@ def finish(
         found.signs,
         is_joined,
     )
+
+
+def _oriented(
+    layers: Sequence[AffineLayer], found: ZeroSet
+) -> tuple[ZeroSet, Float[Tensor, "f d"]]:
+    """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
+    a cap the outward normal of the box plane."""
+    gradients = affine_gradients(layers, found.signs.constraints, found.signs.face_plus_bits)
+    if found.has_caps:
+        gradients = _with_plane_normals(gradients, found.face_planes)
+    if not found.is_oriented:
+        corners = oriented(without_graph(layers), found, unit(gradients.detach()))
+        found = replace(found, face_vertices=corners, is_oriented=True)
+    _check(found)
+    return found, gradients
 
 
 def _gradients_on_edges(layers: Sequence[AffineLayer], found: ZeroSet) -> Float[Tensor, "e d"]:
@@ -137,7 +154,7 @@ def _check(found: ZeroSet) -> None:
             "do: rounding decided a sign in two ways; please report the network"
         )
     if faults[1]:
-        raise Inconsistent(
+        raise _RunsTwice(
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"
         )

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.progress import Inconsistent
 from shapeopt.networks.affine import AffineLayer
 
@@ -28,14 +29,21 @@ def consistently(make: Callable[[int], Result]) -> Result:
     """What ``make`` makes of a number of ulps that count as rounding: the least that does.
 
     Raises:
-        ExtractionError: if none does.
+        ExtractionError: if none does, or if one that does leaves no surface at all: what is there
+            with less rounding is there.
+        NoZero: if there is none with the least.
     """
-    for ulps in (ROUNDING_ULPS, *MORE_ROUNDING_ULPS[:-1]):
+    failed: list[Inconsistent] = []
+    for ulps in (ROUNDING_ULPS, *MORE_ROUNDING_ULPS):
         try:
             return make(ulps)
-        except Inconsistent:
-            continue
-    return make(MORE_ROUNDING_ULPS[-1])
+        except Inconsistent as error:
+            failed.append(error)
+        except NoZero:
+            if not failed:
+                raise
+            break
+    raise failed[0]
 
 
 def neuron_sizes(
