@@ -97,7 +97,7 @@ def collect_cells(
     if edges is None:
         edges = torch.arange(len(skeleton.edges), device=skeleton.edges.device)
     parts = list(_incidences(skeleton, edges, dimension, within))
-    keys, order = torch.sort(torch.cat([part.keys for part in parts]))
+    keys, order = torch.sort(torch.cat([part.keys for part in parts]), stable=True)
     cell_edges = torch.cat([part.edges for part in parts])[order]
     keys, counts = torch.unique_consecutive(keys, return_counts=True)
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))

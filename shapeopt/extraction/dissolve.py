@@ -44,15 +44,25 @@ class Dissolved(NamedTuple):
     is_joined: Bool[Tensor, "f"]
 
 
-def without_flat_folds(found: ZeroSet, gradients: Float[Tensor, "n d"]) -> Dissolved | None:
+def without_flat_folds(
+    found: ZeroSet, gradients: Float[Tensor, "n d"], *, compiled: bool = False
+) -> Dissolved | None:
     """The zero set without the folds that do not bend f; None if there are none.
 
     Args:
         found: oriented, if in 3D.
         gradients: of f in the region of each polygon; in 2D of each edge.
+        compiled: ask the compiled implementation, on a CPU, whether there are any.
     """
     if found.vertices.shape[1] == 2:
         return _polyline(found, gradients)
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import has_flat_fold
+
+        arrays = found.edge_faces, gradients.contiguous()
+        if not has_flat_fold(*(array.numpy() for array in arrays), FLATTEST_FOLD):
+            return None
     # The -1 for no polygon stands for the last one.
     is_flat = _is_same(gradients[found.edge_faces]) & (found.edge_faces.amin(dim=1) >= 0)
     if found.has_caps:

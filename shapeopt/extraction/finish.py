@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
@@ -37,6 +37,7 @@ def finish(
     rows_at: Callable[[ZeroSet], Float[Tensor, "v d d"]] | None = None,
     *,
     all_folds: bool = False,
+    compiled: bool = False,
 ) -> PolyhedralSurface:
     """The surface, with the graph of the layers.
 
@@ -46,6 +47,7 @@ def finish(
         found: the cells.
         rows_at: gives the gradients of the constraints that are 0 at each vertex, if known.
         all_folds: keep the folds that do not bend f.
+        compiled: by the compiled implementation where there is one, on a CPU.
 
     Raises:
         NoZero: if nothing has an extent beyond rounding.
@@ -58,15 +60,15 @@ def finish(
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
     try:
-        found, gradients = _oriented(layers, found)
+        found, gradients = _oriented(layers, found, compiled)
     except _RunsTwice:
         # The sides of a sheet without thickness, contracted, run twice between the same corners.
-        found, gradients = _oriented(layers, everything)
+        found, gradients = _oriented(layers, everything, compiled)
     normals = unit(gradients)
     is_joined = None
     if not all_folds:
         flat = gradients.detach() if found.num_faces else _gradients_on_edges(constant, everything)
-        dissolved = without_flat_folds(found, flat)
+        dissolved = without_flat_folds(found, flat, compiled=compiled)
         if dissolved is not None:
             found, faces, is_joined = dissolved
             normals = normals[faces]
@@ -89,7 +91,7 @@ def finish(
 
 
 def _oriented(
-    layers: Sequence[AffineLayer], found: ZeroSet
+    layers: Sequence[AffineLayer], found: ZeroSet, compiled: bool
 ) -> tuple[ZeroSet, Float[Tensor, "f d"]]:
     """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
     a cap the outward normal of the box plane."""
@@ -97,9 +99,11 @@ def _oriented(
     if found.has_caps:
         gradients = _with_plane_normals(gradients, found.face_planes)
     if not found.is_oriented:
-        corners = oriented(without_graph(layers), found, unit(gradients.detach()))
+        corners = oriented(
+            without_graph(layers), found, unit(gradients.detach()), compiled=compiled
+        )
         found = replace(found, face_vertices=corners, is_oriented=True)
-    _check(found)
+    _check(found, compiled)
     return found, gradients
 
 
@@ -136,7 +140,7 @@ def _with_plane_normals(
     return torch.where(planes[:, None] >= 0, side[:, None] * axes[axis], gradients)
 
 
-def _check(found: ZeroSet) -> None:
+def _check(found: ZeroSet, compiled: bool) -> None:
     """Raises ExtractionError for what is no surface: better no result than a wrong one."""
     num_neurons = found.signs.constraints.num_neurons
     if found.vertices.shape[1] == 2:
@@ -146,8 +150,7 @@ def _check(found: ZeroSet) -> None:
     else:
         at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
         is_open = ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
-    is_repeated = runs_repeat(found.face_vertices, found.face_offsets, found.num_vertices)
-    faults = torch.stack([is_open, is_repeated]).tolist()
+    faults = torch.stack([is_open, _runs_repeat(found, compiled)]).tolist()
     if faults[0]:
         raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
@@ -158,3 +161,15 @@ def _check(found: ZeroSet) -> None:
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"
         )
+
+
+def _runs_repeat(found: ZeroSet, compiled: bool) -> Bool[Tensor, ""]:
+    """Whether polygons run through an edge twice in one direction."""
+    polygons = found.face_vertices, found.face_offsets
+    if not compiled:
+        return runs_repeat(*polygons, found.num_vertices)
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.extraction.polygons_compiled import repeats_a_run
+
+    arrays = (part.numpy() for part in polygons)
+    return torch.tensor(repeats_a_run(*arrays, found.num_vertices))

@@ -22,7 +22,7 @@ from shapeopt.complex.differentiate import active_gradients
 from shapeopt.complex.signs import sign_vectors
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tolerances import CERTAIN_ASPECT, CERTAIN_LENGTH
-from shapeopt.mesh.polygons import reversed_corners, vector_areas
+from shapeopt.mesh.polygons import next_corner, reversed_corners, vector_areas
 from shapeopt.mesh.ragged import owners_of, positions_of
 from shapeopt.mesh.safe_norm import safe_norm, unit
 from shapeopt.networks.affine import AffineLayer
@@ -30,7 +30,11 @@ from shapeopt.networks.affine import AffineLayer
 
 @torch.no_grad()
 def oriented(
-    layers: Sequence[AffineLayer], found: ZeroSet, normals: Float[Tensor, "f 3"]
+    layers: Sequence[AffineLayer],
+    found: ZeroSet,
+    normals: Float[Tensor, "f 3"],
+    *,
+    compiled: bool = False,
 ) -> Int64[Tensor, "m"]:
     """``found.face_vertices`` counter-clockwise seen from the tips of the polygons' normals.
 
@@ -38,29 +42,56 @@ def oriented(
         layers: of the network, without graph.
         found: in 3D, with polygons either way round, in a box of size 1.
         normals: gradient of f in each region, or the normal of the box plane; unit length.
+        compiled: by the compiled implementation, on a CPU.
     """
-    edge, side = torch.nonzero(found.edge_faces >= 0, as_tuple=True)
-    face = found.edge_faces[edge, side]
-    start, end = found.vertices[found.edges].unbind(1)
-    lengths = safe_norm(end - start)
-    longest = lengths.new_zeros(found.num_faces).scatter_reduce(0, face, lengths[edge], "amax")
-    areas = vector_areas(found.vertices, found.face_vertices, found.face_offsets)
-    aligned = (areas * normals).sum(dim=1)
+    aligned, longest = _alignment(found, normals, compiled)
     is_certain = (aligned.abs() > CERTAIN_ASPECT * longest.square()) & (longest > CERTAIN_LENGTH)
     is_flipped = aligned < 0
     thin = torch.nonzero(~is_certain).flatten()
     if len(thin):
-        # One edge for each thin polygon, the longest; of several such any one.
-        is_longest = (lengths[edge] == longest[face]) & ~is_certain[face]
-        chosen = torch.empty_like(face[: found.num_faces]).new_zeros(found.num_faces)
-        chosen[face[is_longest]] = edge[is_longest]
-        along = _runs_along(layers, found, normals, thin, chosen[thin])
-        is_flipped[thin] = along != _runs_from_first(found, thin, chosen[thin])
+        edges = _longest_edges(found, thin)
+        along = _runs_along(layers, found, normals, thin, edges)
+        is_flipped[thin] = along != _runs_from_first(found, thin, edges)
     return torch.where(
         is_flipped.repeat_interleave(found.face_offsets.diff()),
         reversed_corners(found.face_vertices, found.face_offsets),
         found.face_vertices,
     )
+
+
+def _alignment(
+    found: ZeroSet, normals: Float[Tensor, "f 3"], compiled: bool
+) -> tuple[Float[Tensor, "f"], Float[Tensor, "f"]]:
+    """Of each polygon the area along its normal (negative from behind), and its longest edge."""
+    polygons = found.face_vertices, found.face_offsets
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import alignment
+
+        arrays = (found.vertices, *polygons, normals)
+        areas, longest = alignment(*(array.contiguous().numpy() for array in arrays))
+        return torch.from_numpy(areas), torch.from_numpy(longest)
+    areas = (vector_areas(found.vertices, *polygons) * normals).sum(dim=1)
+    sides = found.vertices[found.face_vertices]
+    lengths = safe_norm(sides[next_corner(found.face_offsets, len(sides))] - sides)
+    owner = owners_of(found.face_offsets, len(sides))
+    return areas, torch.zeros_like(areas).scatter_reduce(0, owner, lengths, "amax")
+
+
+def _longest_edges(found: ZeroSet, faces: Int64[Tensor, "n"]) -> Int64[Tensor, "n"]:
+    """The longest edge of each of the polygons; of several such any one."""
+    # The -1 for no polygon stands for the last entry, which is none.
+    is_chosen = torch.zeros(found.num_faces + 1, dtype=torch.bool, device=faces.device)
+    is_chosen[faces] = True
+    edge, side = torch.nonzero(is_chosen[found.edge_faces], as_tuple=True)
+    face = found.edge_faces[edge, side]
+    start, end = found.vertices[found.edges[edge]].unbind(1)
+    lengths = safe_norm(end - start)
+    longest = lengths.new_zeros(found.num_faces).scatter_reduce(0, face, lengths, "amax")
+    is_longest = lengths == longest[face]
+    edges = torch.zeros_like(found.face_offsets)
+    edges[face[is_longest]] = edge[is_longest]
+    return edges[faces]
 
 
 def _runs_along(

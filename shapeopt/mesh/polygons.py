@@ -25,7 +25,7 @@ def order_corners(
     corner = polygon.repeat_interleave(2) * (vertex.max() + 1 if len(vertex) else 1) + vertex
     corner, order = torch.sort(corner)
     if not torch.equal(corner[0::2], corner[1::2]) or bool((corner[1:-1:2] == corner[2::2]).any()):
-        raise ExtractionError("the edges of a polygon do not close up; please report the network")
+        raise does_not_close_up()
     partner = torch.empty_like(order)
     partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]
 
@@ -38,6 +38,11 @@ def order_corners(
         corners[offsets[unfinished] + step] = vertex[at[unfinished]]
         at[unfinished] = next_end[at[unfinished]]
     return corners
+
+
+def does_not_close_up() -> ExtractionError:
+    """The error for edges that do not make one polygon."""
+    return ExtractionError("the edges of a polygon do not close up; please report the network")
 
 
 def vector_areas(

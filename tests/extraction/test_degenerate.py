@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 import shapeopt
+from shapeopt.extraction.no_zero import NoZero
+from shapeopt.extraction.progress import Inconsistent
+from shapeopt.extraction.tolerances import consistently
 from shapeopt.mesh.certificate import certify
+from tests.oracle.generators import generate
+from tests.oracle.judge import verdicts
 from tests.sample_networks import octahedron, random_mlp
 
 
@@ -145,6 +150,21 @@ def test_a_sheet_thinner_than_the_grid_is_found_by_tracing_too():
         for method in ("subdivide", "trace"):
             surface = shapeopt.extract_surface(network, method=method)
             assert float(surface.area()) == pytest.approx(2, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", [16, 42])
+def test_a_capped_sheet_whose_sides_share_their_border(seed):
+    """Its caps are thinner than rounding, and its sides bend between the same two corners."""
+    verdict = verdicts(generate("thinner_sheet", seed))["cap"]
+    assert verdict.outcome == "right", verdict
+
+
+def test_more_rounding_never_empties_a_surface():
+    def make(ulps):
+        raise Inconsistent("open") if ulps < 100 else NoZero(0.0, 1.0)
+
+    with pytest.raises(Inconsistent, match="open"):
+        consistently(make)
 
 
 def test_where_f_is_0_on_a_region_the_surface_is_the_border_of_the_inside():

@@ -25,7 +25,7 @@ import shapeopt
 from shapeopt import EmptySurfaceError, ExtractionError, InputError, PolyhedralSurface
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
-from shapeopt.extraction.extractor import Backend
+from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.no_zero import NoZero, empty_surface
 from shapeopt.extraction.subdivision.assemble import zero_set
@@ -56,7 +56,9 @@ def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     def surface(ulps: int) -> PolyhedralSurface:
         options = {"backend": backend, "pruning": always, "ulps": ulps}
         skeleton = subdivide(constant, unit.box, surface_only=True, **options)
-        return finish(unit.layers, unit.box, zero_set(constant, unit.box, skeleton, cap=False))
+        compiled = is_compiled(backend, unit.box.lower.device)
+        found = zero_set(constant, unit.box, skeleton, compiled=compiled)
+        return finish(unit.layers, unit.box, found, compiled=compiled)
 
     try:
         return unit.undo(consistently(surface))

@@ -16,7 +16,14 @@ from shapeopt.mesh.polygons import order_corners, pair_faces
 from shapeopt.networks.affine import AffineLayer
 
 
-def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: bool) -> ZeroSet:
+def zero_set(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    skeleton: Skeleton,
+    *,
+    cap: bool = False,
+    compiled: bool = False,
+) -> ZeroSet:
     """The cells of a 2D or 3D skeleton on which the output is 0, as they lie.
 
     Args:
@@ -24,6 +31,7 @@ def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: b
         box: the domain of the skeleton.
         skeleton: of the whole complex, or at least of all cells at the zero set.
         cap: add the 2-cells in the box planes with f < 0; the skeleton must hold them.
+        compiled: by the compiled implementation where there is one: on a CPU in 3D without caps.
 
     Raises:
         NoZero: if there are none.
@@ -33,6 +41,11 @@ def zero_set(layers: Sequence[AffineLayer], box: Box, skeleton: Skeleton, cap: b
     if len(edges) == 0:
         # The extremes of f are at vertices. Where pruning stopped early few of them are left.
         raise no_zero_among(layers, box, skeleton.vertices)
+    if compiled and box.dimension == 3 and not cap:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.subdivision.assemble_compiled import polygons_of
+
+        return polygons_of(skeleton, edges)
     polygons = collect_cells(skeleton, 2, edges, within=output)
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])

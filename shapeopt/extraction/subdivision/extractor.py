@@ -7,7 +7,7 @@ from torch import nn
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.errors import InputError
 from shapeopt.extraction.condition import Conditioned
-from shapeopt.extraction.extractor import Backend, Extractor, check_backend
+from shapeopt.extraction.extractor import Backend, Extractor, check_backend, is_compiled
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.assemble import zero_set
@@ -54,6 +54,7 @@ class Subdivision(Extractor):
         if self.cap and box.dimension != 3:
             raise InputError("Subdivision: cap=True needs a network with 3 inputs")
         constant = without_graph(layers)
+        compiled = is_compiled(self.backend, box.lower.device)
 
         def surface(ulps: int) -> PolyhedralSurface:
             skeleton = subdivide(
@@ -65,8 +66,7 @@ class Subdivision(Extractor):
                 backend=self.backend,
                 ulps=ulps,
             )
-            return finish(
-                layers, box, zero_set(constant, box, skeleton, self.cap), all_folds=self.all_folds
-            )
+            found = zero_set(constant, box, skeleton, cap=self.cap, compiled=compiled)
+            return finish(layers, box, found, all_folds=self.all_folds, compiled=compiled)
 
         return consistently(surface)

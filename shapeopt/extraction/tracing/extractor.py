@@ -15,7 +15,7 @@ from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.extraction.collapse import has_copies
 from shapeopt.extraction.condition import Conditioned
-from shapeopt.extraction.extractor import Backend, Extractor, check_backend
+from shapeopt.extraction.extractor import Backend, Extractor, check_backend, is_compiled
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.extractor import Subdivision
@@ -124,7 +124,10 @@ class Tracing(Extractor):
         # A GPU computes all of them in less time than it takes to pick those that are known.
         if solved is not None and box.lower.device.type == "cpu":
             rows_at = partial(solved.rows_at, solver)
-        surface = finish(unit.layers, box, found, rows_at, all_folds=self.all_folds)
+        compiled = is_compiled(self.backend, box.lower.device, exists=box.dimension == 3)
+        surface = finish(
+            unit.layers, box, found, rows_at, all_folds=self.all_folds, compiled=compiled
+        )
         if has_copies(surface.vertices.detach()):
             raise ExtractionError(
                 "two sheets of the zero set lie on each other: it runs along a fold of the network"

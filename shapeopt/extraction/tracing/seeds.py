@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.differentiate import gradient_where
-from shapeopt.extraction.extractor import Backend
+from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.subdivide import subdivide
@@ -101,7 +101,7 @@ def subdivided_seeds(
     skeleton = consistently(
         lambda ulps: subdivide(layers, box, surface_only=True, backend=backend, ulps=ulps)
     )
-    found = zero_set(layers, box, skeleton, cap=False)
+    found = zero_set(layers, box, skeleton, compiled=is_compiled(backend, box.lower.device))
     if box.dimension == 2:
         return found.vertices[found.edges].mean(dim=1)
     sizes = found.face_offsets.diff()

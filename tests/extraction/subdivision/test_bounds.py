@@ -32,7 +32,7 @@ def assert_same_surface(network, bounds, backend, dtype=torch.float64) -> tuple[
         subdivide(layers, box, surface_only=only, backend=backend, pruning=ALWAYS)
         for only in (False, True)
     ]
-    whole, pruned = (zero_set(layers, box, skeleton, cap=False) for skeleton in skeletons)
+    whole, pruned = (zero_set(layers, box, skeleton) for skeleton in skeletons)
     assert torch.equal(
         whole.signs.vertex_keys.sort().values, pruned.signs.vertex_keys.sort().values
     )
@@ -110,7 +110,7 @@ def test_a_network_without_zeros_is_reported_with_its_range():
     layers = without_graph(layers)
     skeleton = subdivide(layers, box, surface_only=True, pruning=ALWAYS)
     with pytest.raises(NoZero) as none:
-        zero_set(layers, box, skeleton, cap=False)
+        zero_set(layers, box, skeleton)
     # |x1| + |x2| + |x3| + 1
     assert (none.value.low, none.value.high) == pytest.approx((1, 2.5))
 

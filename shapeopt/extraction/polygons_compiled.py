@@ -1,0 +1,74 @@
+"""What is asked of every polygon of a zero set, compiled for the CPU."""
+
+from typing import no_type_check
+
+import numpy as np
+
+from shapeopt.extraction.compiled import kernel
+
+
+@kernel
+@no_type_check
+def alignment(vertices, corners, offsets, normals):
+    """Of each polygon the area along its normal (negative from behind), and its longest edge.
+
+    The twin of what :func:`shapeopt.extraction.orientation.oriented` computes in torch.
+    """
+    count = len(offsets) - 1
+    areas = np.zeros(count, vertices.dtype)
+    longest = np.zeros(count, vertices.dtype)
+    for polygon in range(count):
+        start, stop = offsets[polygon], offsets[polygon + 1]
+        origin = vertices[corners[start]]
+        normal = normals[polygon]
+        for k in range(start, stop):
+            u = vertices[corners[k]]
+            v = vertices[corners[k + 1 if k + 1 < stop else start]]
+            x, y, z = u[0] - origin[0], u[1] - origin[1], u[2] - origin[2]
+            a, b, c = v[0] - origin[0], v[1] - origin[1], v[2] - origin[2]
+            cross = (y * c - z * b) * normal[0] + (z * a - x * c) * normal[1]
+            areas[polygon] += cross + (x * b - y * a) * normal[2]
+            length = (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2
+            longest[polygon] = max(longest[polygon], length)
+    return areas / 2, np.sqrt(longest)
+
+
+@kernel
+@no_type_check
+def repeats_a_run(corners, offsets, num_vertices):
+    """Whether an edge is run through twice in one direction: by a hash table of all runs."""
+    slots = 256
+    while slots < 2 * len(corners):
+        slots *= 2
+    runs = np.full(slots, -1, np.int64)
+    for polygon in range(len(offsets) - 1):
+        start, stop = offsets[polygon], offsets[polygon + 1]
+        for k in range(start, stop):
+            run = corners[k] * num_vertices + corners[k + 1 if k + 1 < stop else start]
+            slot = ((run * 0x9E3779B97F4A7C15) >> 20) & (slots - 1)
+            while runs[slot] >= 0:
+                if runs[slot] == run:
+                    return True
+                slot = (slot + 1) & (slots - 1)
+            runs[slot] = run
+    return False
+
+
+@kernel
+@no_type_check
+def has_flat_fold(edge_faces, gradients, flattest):
+    """Whether the gradients of the two polygons at an edge differ by rounding alone.
+
+    The twin of what :mod:`shapeopt.extraction.dissolve` asks of all edges in torch.
+    """
+    for edge in range(len(edge_faces)):
+        one, two = edge_faces[edge, 0], edge_faces[edge, 1]
+        if one < 0 or two < 0:
+            continue
+        size = difference = 0.0
+        for axis in range(gradients.shape[1]):
+            size = max(size, abs(gradients[one, axis]))
+            difference = max(difference, abs(gradients[one, axis] - gradients[two, axis]))
+        if difference <= flattest * size:
+            return True
+    return False
