@@ -6,7 +6,7 @@ thread pool: there is no second threading runtime next to torch's.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -49,19 +49,26 @@ def in_parts(work: Callable[..., Any], size: int, small: int, *arguments: Any) -
     if size <= small:
         return [work(0, 0, size, *arguments)]
     bounds = [size * part // PARTS for part in range(PARTS + 1)]
-    pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
-    tasks = [
-        pool.submit(work, part, bounds[part], bounds[part + 1], *arguments) for part in range(PARTS)
-    ]
-    return [task.result() for task in tasks]
+    spans = [(part, *bounds[part : part + 2]) for part in range(PARTS)]
+    return _each(work, spans, True, arguments)
 
 
 def each_part(work: Callable[..., Any], parts: int, in_threads: bool, *arguments: Any) -> list[Any]:
     """Results of work(part, ...) for all parts."""
-    if not in_threads:
-        return [work(part, *arguments) for part in range(parts)]
-    pool = _pool(min(torch.get_num_threads(), PARTS), os.getpid())
-    tasks = [pool.submit(work, part, *arguments) for part in range(parts)]
+    return _each(work, [(part,) for part in range(parts)], in_threads, arguments)
+
+
+def _each(
+    work: Callable[..., Any],
+    spans: Sequence[tuple[int, ...]],
+    in_threads: bool,
+    arguments: Sequence[Any],
+) -> list[Any]:
+    threads = min(torch.get_num_threads(), PARTS)
+    if not in_threads or threads == 1:
+        return [work(*span, *arguments) for span in spans]
+    pool = _pool(threads, os.getpid())
+    tasks = [pool.submit(work, *span, *arguments) for span in spans]
     return [task.result() for task in tasks]
 
 

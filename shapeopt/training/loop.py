@@ -1,6 +1,5 @@
 """The training loop: fit the cloud, then shape the exact surface."""
 
-import copy
 import logging
 import re
 import signal
@@ -312,14 +311,14 @@ class Training:
     def _state(self) -> State:
         """A copy of the current state."""
         network = _copy(self.network.state_dict())
-        return State(self.step, network, copy.deepcopy(self.optimizer.state_dict()))
+        return State(self.step, network, _clone(self.optimizer.state_dict()))
 
     def _set_state(self, state: State) -> None:
         self._is_whole = False
         try:
             self.network.load_state_dict(state.network)
             # The optimiser would go on in the tensors that it is given.
-            self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+            self.optimizer.load_state_dict(_clone(state.optimizer))
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the checkpoint is of another network: {error}") from error
         self.step = state.step
@@ -338,6 +337,17 @@ def _by_name(losses: Mapping[str, Loss] | Sequence[Loss]) -> dict[str, Loss]:
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+
+def _clone(state: Any) -> Any:
+    """A copy of an optimiser's state. ``copy.deepcopy`` would take a sixth of a small step."""
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, dict):
+        return {name: _clone(part) for name, part in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_clone(part) for part in state)
+    return state
 
 
 def _progress_bar(done: int, total: int) -> tqdm:
