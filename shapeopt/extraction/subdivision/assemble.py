@@ -23,6 +23,7 @@ def zero_set(
     *,
     cap: bool = False,
     compiled: bool = False,
+    is_block: bool = False,
 ) -> ZeroSet:
     """The cells of a 2D or 3D skeleton on which the output is 0, as they lie.
 
@@ -32,13 +33,15 @@ def zero_set(
         skeleton: of the whole complex, or at least of all cells at the zero set.
         cap: add the 2-cells in the box planes with f < 0; the skeleton must hold them.
         compiled: by the compiled implementation where there is one: on a CPU in 3D without caps.
+        is_block: the box is a part of the domain: where all of it is inside there are caps alone.
 
     Raises:
         NoZero: if there are none.
     """
     output = skeleton.constraints.output
     edges = torch.nonzero((skeleton.edge_zeros == output).any(dim=1)).flatten()
-    if len(edges) == 0:
+    is_cap_alone = cap and is_block and len(edges) == 0
+    if len(edges) == 0 and not is_cap_alone:
         # The extremes of f are at vertices. Where pruning stopped early few of them are left.
         raise no_zero_among(layers, box, skeleton.vertices)
     if compiled and box.dimension == 3 and not cap:
@@ -50,6 +53,8 @@ def zero_set(
     if cap:
         polygons = Cells.concatenate([polygons, *_caps(skeleton)])
         edges = torch.unique(polygons.edges)
+        if len(edges) == 0:
+            raise no_zero_among(layers, box, skeleton.vertices)
     return _assemble(skeleton, edges, polygons, cap)
 
 

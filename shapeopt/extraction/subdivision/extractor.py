@@ -1,19 +1,24 @@
 """Edge subdivision as an extractor of surfaces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import InputError
 from shapeopt.extraction.condition import Conditioned
 from shapeopt.extraction.extractor import Backend, Extractor, check_backend, is_compiled
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.progress import Progress
 from shapeopt.extraction.subdivision.assemble import zero_set
+from shapeopt.extraction.subdivision.blocks import zero_set_by_blocks
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently
-from shapeopt.networks.affine import without_graph
+from shapeopt.networks.affine import AffineLayer, without_graph
 
 
 @dataclass(frozen=True)
@@ -26,21 +31,33 @@ class Subdivision(Extractor):
         all_folds: cut the surface by the folds that do not bend f, too.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron with its layer, its place there, and the vertices so far.
+        blocks: cut the box into so many along each side, and hold the complex of one at a time. The
+            mesh is the same.
+        processes: that work on blocks at a time, on a CPU. A script that asks for several must do
+            its work under ``if __name__ == "__main__":``.
         backend: see :data:`shapeopt.extraction.extractor.Backend`.
 
     Raises:
-        InputError: for ``max_bytes`` below 1, or a backend that does not exist.
+        InputError: for ``max_bytes``, ``blocks`` or ``processes`` below 1, several processes
+            without blocks or with ``progress``, or a backend that does not exist.
     """
 
     cap: bool = False
     all_folds: bool = False
     max_bytes: int | None = None
     progress: Progress | None = None
+    blocks: int = 1
+    processes: int = 1
     backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if self.max_bytes is not None and self.max_bytes < 1:
             raise InputError(f"Subdivision: max_bytes is {self.max_bytes}; it must be at least 1")
+        for name in ("blocks", "processes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Subdivision: {name} is {getattr(self, name)}; at least 1")
+        if self.processes > 1 and (self.blocks == 1 or self.progress is not None):
+            raise InputError("Subdivision: several processes need blocks > 1, and no progress")
         check_backend(self.backend)
 
     @property
@@ -53,20 +70,28 @@ class Subdivision(Extractor):
         layers, box = unit.layers, unit.box
         if self.cap and box.dimension != 3:
             raise InputError("Subdivision: cap=True needs a network with 3 inputs")
+        if self.processes > 1 and box.lower.device.type != "cpu":
+            raise InputError("Subdivision: several processes work on a CPU alone")
         constant = without_graph(layers)
         compiled = is_compiled(self.backend, box.lower.device)
 
         def surface(ulps: int) -> PolyhedralSurface:
-            skeleton = subdivide(
-                constant,
-                box,
-                surface_only=not self.cap,
-                max_bytes=self.max_bytes,
-                progress=self.progress,
-                backend=self.backend,
-                ulps=ulps,
-            )
-            found = zero_set(constant, box, skeleton, cap=self.cap, compiled=compiled)
+            found = self._cells(constant, box, ulps)
             return finish(layers, box, found, all_folds=self.all_folds, compiled=compiled)
 
         return consistently(surface)
+
+    def _cells(self, layers: Sequence[AffineLayer], box: Box, ulps: int) -> ZeroSet:
+        """The cells of the zero set as they lie."""
+        options: dict[str, Any] = {
+            "max_bytes": self.max_bytes,
+            "progress": self.progress,
+            "backend": self.backend,
+            "ulps": ulps,
+        }
+        if self.blocks > 1:
+            cut = self.blocks, self.processes
+            return zero_set_by_blocks(layers, box, *cut, cap=self.cap, **options)
+        skeleton = subdivide(layers, box, surface_only=not self.cap, **options)
+        compiled = is_compiled(self.backend, box.lower.device)
+        return zero_set(layers, box, skeleton, cap=self.cap, compiled=compiled)
