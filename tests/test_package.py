@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 import shapeopt.shipped
+from shapeopt.commands.extract import CELLS
 from shapeopt.commands.main import main
 from shapeopt.data import load
+from shapeopt.data.formats import KNOWN
+from shapeopt.output.export import WRITERS
 from shapeopt.shipped import find_file, shipped_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["train", "extract", "evaluate", "simplify"]
+COMMANDS = ["train", "extract", "info", "evaluate", "simplify", "lowpoly"]
 
 
 def helped(capsys, *arguments: str) -> str:
@@ -36,6 +39,8 @@ def test_help_names_the_commands(capsys):
         ("extract", ["FILE", ".stl", "subdivide", "(default: 32)"]),
         ("evaluate", ["GROUND_TRUTH", "(default: 100000)", "--json"]),
         ("simplify", ["OUT", "(default: 0.001)", "--triangles"]),
+        ("info", ["MODEL", "--cells", "(default: mlp)"]),
+        ("lowpoly", ["SCAN", "(default: 1.0)", "--faces"]),
     ],
 )
 def test_help_shows_choices_and_defaults(capsys, command, words):
@@ -43,6 +48,17 @@ def test_help_shows_choices_and_defaults(capsys, command, words):
     assert text.startswith(f"usage: shapeopt {command}")
     assert [word for word in words if word not in text] == []
     assert max(map(len, text.splitlines())) <= 110
+
+
+def test_help_lists_the_formats_that_there_are(capsys):
+    """Of the readers and writers themselves; README and settings list them, too."""
+    words = helped(capsys, "evaluate")
+    settings = (ROOT / "conf" / "data" / "bunny.yaml").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for text in (words, settings, readme):
+        assert [suffix for suffix in KNOWN if suffix not in text] == []
+    for text in (helped(capsys, "extract"), readme):
+        assert [suffix for suffix in (*WRITERS, CELLS) if suffix not in text] == []
 
 
 def test_the_settings_of_a_training_are_printed():

@@ -1,4 +1,4 @@
-"""The command line: ``shapeopt train``, ``extract``, ``evaluate``, ``simplify``, ``lowpoly``.
+"""The command line: ``shapeopt train``, ``extract``, ``info``, ``evaluate``, and so on.
 
 What a command does is in the file of its name, which is imported when it runs: help needs no torch.
 """
@@ -19,12 +19,21 @@ Trains neural implicit shapes and optimises them through their exact polyhedral 
 
   shapeopt train experiment=smoke                 a few seconds, to see what comes out
   shapeopt train experiment=bunny                 about 90 seconds; open report.html
-  shapeopt train data.path=scan.ply               a shape of your own
+  shapeopt train --data scan.ply                  a shape of your own
   shapeopt extract outputs/.../checkpoints/last.pt -o shape.glb
   shapeopt extract model.onnx -o shape.ply        a network from another program
 """
 CHECKPOINT = "checkpoint of a training: outputs/.../checkpoints/last.pt"
-MESH_FILE = ".ply or .obj (polygons), .off or .stl (triangles), .glb (to look at)"
+MESH_FILE = (
+    ".ply or .obj (polygons), .off, .stl or .3mf (triangles), .glb (to look at), .npz (arrays, "
+    "with sign-vectors)"
+)
+MESHES = ".ply .obj .stl .off .glb .gltf .3mf"
+CLOUDS = ".xyz .txt .csv .pts .asc .npy .npz .pcd .las .laz"
+NETWORK = (
+    f"{CHECKPOINT}; or a network: ONNX (.onnx), TorchScript (.pt), or weights by name (.npz, "
+    ".safetensors, or .pt with --bounds)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="fit a network to a shape, then optimise its surface")
     for name, summary, describe in (
         ("extract", "write the exact surface of a training as a mesh", _extract),
+        ("info", "what a network and its surface are: layers, regions, polygons, genus", _info),
         ("evaluate", "measure a mesh or a training against the true surface", _evaluate),
         ("simplify", "fewer polygons for the surface of a training", _simplify),
         ("lowpoly", "a scan with few faces, closed, and its convex parts", _lowpoly),
@@ -117,20 +127,14 @@ def _extract(command: argparse.ArgumentParser) -> None:
         "Writes the exact surface of a training's network as a mesh, in the units of the "
         "training's input, or that of a network from another program, and prints what it is."
     )
-    command.add_argument(
-        "source",
-        metavar="FILE",
-        type=Path,
-        help=f"{CHECKPOINT}; or a network: ONNX (.onnx), TorchScript (.pt), or weights by name "
-        "(.npz, .safetensors, or .pt with --bounds)",
-    )
+    command.add_argument("source", metavar="FILE", type=Path, help=NETWORK)
     command.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         type=Path,
         required=True,
-        help=MESH_FILE,
+        help=MESH_FILE + ", .vtu (all cells of the complex)",
         default=argparse.SUPPRESS,
     )
     command.add_argument(
@@ -154,10 +158,33 @@ def _extract(command: argparse.ArgumentParser) -> None:
         help="to compute with (default: as in the training, or the network)",
         default=argparse.SUPPRESS,
     )
-    _extract_network(command.add_argument_group("networks", "for a network that is no training's"))
+    _of_network(command)
 
 
-def _extract_network(group: argparse._ArgumentGroup) -> None:
+def _info(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Prints what a network is, its regions if they are not too many, and what its exact "
+        "surface is: polygons, components, genus, whether closed; in units of a training's input."
+    )
+    command.add_argument("source", metavar="MODEL", type=Path, help=NETWORK)
+    command.add_argument(
+        "--cells",
+        action="store_true",
+        help="count the regions, too, if there are very many",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--json",
+        dest="as_json",
+        action="store_true",
+        help="print one JSON object",
+        default=argparse.SUPPRESS,
+    )
+    _of_network(command)
+
+
+def _of_network(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("networks", "for a network that is no training's")
     group.add_argument(
         "--bounds",
         metavar="X",
@@ -199,15 +226,21 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         "surface",
         metavar="MESH_OR_CHECKPOINT",
         type=Path,
-        help="a mesh (.ply, .obj, .stl, .glb, .off) or a checkpoint (.pt)",
+        help=f"a mesh ({MESHES}) or a checkpoint (.pt)",
     )
-    command.add_argument("truth", metavar="GROUND_TRUTH", type=Path, help="mesh or point cloud")
+    command.add_argument(
+        "truth", metavar="GROUND_TRUTH", type=Path, help=f"mesh, or point cloud ({CLOUDS})"
+    )
     command.add_argument(
         "--samples", metavar="N", type=int, default=100_000, help="points drawn from each surface"
     )
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of the points drawn")
     command.add_argument(
-        "--json", dest="as_json", action="store_true", help="print one JSON object"
+        "--json",
+        dest="as_json",
+        action="store_true",
+        help="print one JSON object",
+        default=argparse.SUPPRESS,
     )
 
 
@@ -226,7 +259,10 @@ def _simplify(command: argparse.ArgumentParser) -> None:
         help="largest distance between the surface before and after, fraction of its longest side",
     )
     command.add_argument(
-        "--triangles", action="store_true", help="write triangles in place of polygons"
+        "--triangles",
+        action="store_true",
+        help="write triangles in place of polygons",
+        default=argparse.SUPPRESS,
     )
 
 
@@ -235,7 +271,9 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         "Fits a union of convex parts to a scan and moves its planes until few faces are left, "
         "closed and close to the scan. The same call gives the same mesh."
     )
-    command.add_argument("scan", metavar="SCAN", type=Path, help="mesh or point cloud")
+    command.add_argument(
+        "scan", metavar="SCAN", type=Path, help=f"mesh ({MESHES}) or point cloud ({CLOUDS})"
+    )
     command.add_argument(
         "-o",
         "--output",

@@ -13,12 +13,16 @@ from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.files import write_whole
 from shapeopt.output.glb import write_glb
 from shapeopt.output.mesh_arrays import mesh_arrays
+from shapeopt.output.npz import write_npz
 from shapeopt.output.ply import vertex_lines, write_ply
+from shapeopt.output.threemf import write_3mf
 
 __all__ = [
     "check_suffix",
+    "write_3mf",
     "write_glb",
     "write_mesh",
+    "write_npz",
     "write_obj",
     "write_off",
     "write_ply",
@@ -27,9 +31,15 @@ __all__ = [
 
 
 def write_mesh(mesh: PolygonMesh, path: str | os.PathLike[str]) -> Path:
-    """Write a mesh as PLY or OBJ (polygons), GLB (polygons to look at), OFF or STL (triangles).
+    """Write a mesh in the format that the suffix names.
 
-    PLY, OBJ and OFF are text and keep every digit. Readers of PLY and OBJ that know triangles only
+    | | |
+    |---|---|
+    | polygons | .ply, .obj; .npz, arrays of numpy with the sign-vectors, see `write_npz` |
+    | polygons to look at | .glb |
+    | triangles | .off, .stl, .3mf |
+
+    PLY, OBJ, OFF, 3MF and NPZ keep every digit. Readers of PLY and OBJ that know triangles only
     cut a polygon into a fan, which is wrong where it is not convex.
 
     Args:
@@ -42,7 +52,7 @@ def write_mesh(mesh: PolygonMesh, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: no such format, a polyline in 2D, a vertex that is not finite, or no polygons
-            where the format needs some (GLB).
+            where the format needs some (GLB, 3MF).
         OSError: the file cannot be written; names it.
     """
     return WRITERS[check_suffix(path)](mesh, path)
@@ -100,7 +110,7 @@ def write_stl(surface: PolygonMesh, path: str | os.PathLike[str]) -> Path:
         if rounding > 1e-5 * np.linalg.norm(np.ptp(mesh.vertices, axis=0)):
             warnings.warn(
                 f"{path}: STL holds single precision, which moves vertices by up to {rounding:.2g} "
-                "so far from the origin; PLY, OBJ, OFF and GLB keep them.",
+                "so far from the origin; PLY, OBJ, OFF, 3MF and GLB keep them.",
                 stacklevel=2,
             )
     triangles = trimesh.Trimesh(mesh.vertices, mesh.triangle_vertices, process=False)
@@ -113,4 +123,6 @@ WRITERS: dict[str, Callable[[PolygonMesh, str | os.PathLike[str]], Path]] = {
     ".off": write_off,
     ".stl": write_stl,
     ".glb": write_glb,
+    ".3mf": write_3mf,
+    ".npz": write_npz,
 }

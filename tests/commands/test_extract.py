@@ -40,6 +40,22 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, capsys, suffix):
     np.testing.assert_allclose(center, saved.normalisation.center)
 
 
+def test_arrays_and_cells_are_in_the_units_of_the_input(tmp_path, capsys):
+    surface, saved = extract_checkpoint(CHECKPOINT)
+    exact = saved.normalisation.undo(surface.vertices).numpy()
+    extract("-o", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as file:
+        np.testing.assert_allclose(file["vertices"], exact)
+        assert file["face_signs"].shape == (118, 16)
+    extract("-o", tmp_path / "out.3mf")
+    assert (tmp_path / "out.certificate.json").exists()
+    capsys.readouterr()
+    extract("-o", tmp_path / "out.vtu")
+    assert "660 vertices, 1,774 edges, 1,591 polygons, 476 regions" in capsys.readouterr().out
+    text = (tmp_path / "out.vtu").read_text(encoding="utf-8")
+    assert 'NumberOfPoints="660" NumberOfCells="3841"' in text
+
+
 def test_settings_are_taken(tmp_path, capsys):
     """In float32 vertices lie elsewhere by rounding; tracing comes to the same surface."""
     for name, settings in {
@@ -64,6 +80,7 @@ def test_settings_are_taken(tmp_path, capsys):
         (["-o", "out.ply", "--seeds", "8"], "--seeds is a setting of tracing"),
         (["-o", "out.ply", "--method", "trace", "--seeds", "0"], "seeds is 0"),
         (["-o", "/dev/null/out.ply"], "/dev/null"),
+        (["-o", "out.vtu", "--method", "trace"], "gets all cells, by subdivision"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, message, tmp_path, monkeypatch):

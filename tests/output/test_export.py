@@ -84,7 +84,7 @@ def test_the_suffix_chooses_the_format(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.fbx", "ply", "a"])
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path, name):
-    listed = "written as .ply, .obj, .off, .stl, .glb"
+    listed = "written as .ply, .obj, .off, .stl, .glb, .3mf, .npz"
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / name}: a mesh can be {listed}")):
         write_mesh(cube(), tmp_path / name)
     assert not list(tmp_path.iterdir())
