@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from shapeopt.commands.waiting import EXTRACTING, told
 from shapeopt.data.loading import load
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.data.reading import read_cloud, read_mesh
@@ -16,6 +15,7 @@ from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import DISTANCES, evaluate
 from shapeopt.output.terminal import show
+from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.shipped import find_file
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -83,7 +83,9 @@ def run(
     """
     if samples < 1:
         raise InputError(f"--samples is {samples}; it must be at least 1")
-    true, mesh = read_truth(truth), read_surface(surface)
+    with told(f"reading {truth} ..."):
+        true = read_truth(truth)
+    mesh = read_surface(surface)
     moved = Mesh(true.normalisation.apply(mesh.vertices), mesh.faces, mesh.kind)
     with told(f"measuring with {samples:,} samples of each ..."):
         result = evaluate(moved, true.reference, samples, seed, THRESHOLD)
@@ -135,5 +137,6 @@ def read_surface(path: Path) -> Mesh:
         vertices = checkpoint.normalisation.undo(surface.vertices.cpu())
         kind = f"checkpoint at step {checkpoint.step:,}, {surface.num_faces:,} polygons"
         return Mesh(vertices, surface.triangles().cpu(), kind)
-    corners, faces = read_mesh(path)
+    with told(f"reading {path} ..."):
+        corners, faces = read_mesh(path)
     return Mesh(torch.from_numpy(corners), torch.from_numpy(faces), f"{len(faces):,} triangles")

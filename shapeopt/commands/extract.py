@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from shapeopt.commands.sources import Source, open_source
-from shapeopt.commands.waiting import EXTRACTING, told
 from shapeopt.errors import InputError
 from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import METHODS, extract_complex
@@ -16,6 +15,7 @@ from shapeopt.output.certified import write_certified
 from shapeopt.output.export import check_suffix
 from shapeopt.output.terminal import show
 from shapeopt.output.vtu import write_vtu
+from shapeopt.output.waiting import EXTRACTING, told
 
 CELLS = ".vtu"
 """Suffix of the file that has all cells of the complex, in place of the surface alone."""

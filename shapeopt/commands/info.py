@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from shapeopt.commands.sources import Source, open_source
-from shapeopt.commands.waiting import EXTRACTING, told
 from shapeopt.errors import EmptySurfaceError
 from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import extract_complex
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.reading import affine_layers
 from shapeopt.output.terminal import show
+from shapeopt.output.waiting import EXTRACTING, told
 
 FEASIBLE = 500_000
 """Regions to be expected of a network up to which they are counted unasked: a few seconds."""

@@ -1,11 +1,13 @@
 """Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT OUT``."""
 
+import math
 from pathlib import Path
 
-from shapeopt.commands.waiting import EXTRACTING, told
+from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import check_suffix, write_mesh
 from shapeopt.output.terminal import show
+from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.simplify.merging import merge_polygons
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -25,6 +27,8 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
         OSError: if the mesh cannot be written.
     """
     check_suffix(output)
+    if not 0 <= error < math.inf:
+        raise InputError(f"--error is {error:g}; it must be 0 or a fraction of the longest side")
     with told(EXTRACTING):
         surface, saved = extract_checkpoint(checkpoint)
     side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
@@ -33,7 +37,8 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
     shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
     if triangles:
         shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
-    write_mesh(shape, output)
+    with told(f"writing {shape.num_faces:,} polygons ..."):
+        write_mesh(shape, output)
     show(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
         f"({len(merged.triangles()):,} triangles), at most {error:g} of the longest side apart; "

@@ -49,7 +49,7 @@ def write_npz(surface: PolygonMesh, path: str | os.PathLike[str]) -> Path:
     if isinstance(surface, PolyhedralSurface):
         arrays |= _signs(surface)
     packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     return write_whole(path, packed.getvalue())
 
 

@@ -20,6 +20,7 @@ from shapeopt.output.report import write_report
 from shapeopt.output.run_log import METRICS_FILE, RunLog, read_metrics
 from shapeopt.output.terminal import show, show_table
 from shapeopt.output.viewing import render_png
+from shapeopt.output.waiting import told
 from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.training.loop import Training
 from shapeopt.training.summary import curves_as_shown, summary_table, units_note
@@ -62,15 +63,21 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     for label, result in _results(training, config):
         results[label] = result
         paths = [folder / f"mesh_{label}{suffix}" for suffix in (".ply", ".glb")]
-        write_certified(result.mesh, result.certificate, unit, *paths)
-        _write_report(training, config, folder, results, samples=0)
+        with told(f"writing the {result.mesh.num_faces:,} polygons of mesh_{label} ..."):
+            write_certified(result.mesh, result.certificate, unit, *paths)
+            _write_report(training, config, folder, results, samples=0)
     if not results:
         return
     meshes = {label: result.mesh for label, result in results.items()}
-    render_png(meshes, folder / "surface.png", up=config.up)
+    with told("drawing surface.png ..."):
+        render_png(meshes, folder / "surface.png", up=config.up)
     log.log_artifacts(paths[0], folder / "checkpoints" / "last.pt")
 
-    show_table(_write_report(training, config, folder, results, config.evaluation_samples))
+    with told(
+        f"measuring distances with {config.evaluation_samples:,} samples of each surface ..."
+    ):
+        table = _write_report(training, config, folder, results, config.evaluation_samples)
+    show_table(table)
     for label, result in results.items():
         show(f"mesh_{label}: {result.certificate.summary(unit)}")
     show(units_note(training.cloud))
@@ -107,7 +114,8 @@ def _results(training: Training, config: DictConfig) -> Iterator[tuple[str, Resu
     for label, state in states.items():
         network.load_state_dict(state)
         try:
-            surface, extractor = _extract(network, config, label)
+            with told(f"extracting mesh_{label} ..."):
+                surface, extractor = _extract(network, config, label)
         except (InputError, ExtractionError) as error:
             show(f"no mesh_{label}: {error}", sys.stderr)
         else:

@@ -16,6 +16,7 @@ from shapeopt.errors import ExtractionError, InputError
 from shapeopt.output.files import remove_leftovers, write_whole
 from shapeopt.output.run_log import RunLog
 from shapeopt.output.terminal import show
+from shapeopt.output.waiting import told
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
 from shapeopt.training.config import build, build_extraction
@@ -70,9 +71,11 @@ def _prepared(
     losses = build(config.losses)
     extract = build_extraction(config)
     settings = plain["training"] | {name: build(config.training[name]) for name in ("fit", "shape")}
-    cloud: PointCloud = build(config.data)
+    with told("reading the data; normals that are not there are estimated ..."):
+        cloud: PointCloud = build(config.data)
     show(f"{len(cloud.points):,} points, {weights:,} weights, on {device}; output in {folder}")
-    batches = BatchSource(cloud, seed=config.seed, device=device, **plain["batches"])
+    with told("measuring the distance of points in space to the cloud ..."):
+        batches = BatchSource(cloud, seed=config.seed, device=device, **plain["batches"])
     training = Training(network, cloud, losses, batches, extract, **settings, config=plain)
     if checkpoint is not None:
         training.restore(checkpoint)

@@ -73,7 +73,7 @@ def test_the_goals_are_reached(tmp_path, scan, capsys, monkeypatch):
     ("options", "message"),
     [
         (["--faces", "2"], "at least 4"),
-        (["--error", "-1"], "positive"),
+        (["--error", "-1"], "--error is -1; it must be"),
         (["--faces", "40", "--parts", "0"], "at least 1"),
         (["--faces", "40", "--effort", "0"], "effort"),
     ],

@@ -44,7 +44,7 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, opt
 
 @pytest.mark.parametrize(
     ("out", "error", "message"),
-    [("out.xyz", "0.01", "can be written as"), ("out.ply", "-1", "error is -")],
+    [("out.xyz", "0.01", "can be written as"), ("out.ply", "-1", "--error is -1; it must be 0 or")],
 )
 def test_wrong_arguments_are_one_line(tmp_path, checkpoint, out, error, message):
     with pytest.raises(SystemExit, match=message):
