@@ -1,0 +1,529 @@
+"""The faults that ``faults.py`` makes, with the fast tests that concern each."""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A change of the package.
+
+    Attributes:
+        file: in ``shapeopt/``.
+        old: the text there, once.
+        new: what it becomes.
+        breaks: in words.
+        tests: arguments of pytest.
+    """
+
+    file: str
+    old: str
+    new: str
+    breaks: str
+    tests: tuple[str, ...]
+
+
+SUBDIVISION = "extraction/subdivision/"
+TRACING = "extraction/tracing/"
+HALFSPACES = "extraction/halfspaces/"
+
+SKELETON = ("tests/extraction/subdivision/test_subdivide.py",)
+BACKENDS = ("tests/extraction/subdivision/test_backends.py",)
+BOUNDS = ("tests/extraction/subdivision/test_bounds.py",)
+REGIONS = ("tests/extraction/subdivision/test_regions.py",)
+EXTRACT = ("tests/extraction/test_extract.py",)
+EXACT = ("tests/extraction/test_against_exact.py",)
+DEGENERATE = ("tests/extraction/test_degenerate.py",)
+MAXIMA = ("tests/extraction/test_maxima.py",)
+COUNTS = ("tests/extraction/test_counts.py",)
+TRACED = ("tests/extraction/tracing/test_tracing.py",)
+CELLS = ("tests/extraction/tracing/test_zero_cells.py",)
+WARM = ("tests/extraction/tracing/test_warm_start.py",)
+UNIONS = ("tests/extraction/halfspaces",)
+GRADIENTS = ("tests/complex/test_differentiate.py",)
+READING = ("tests/networks/test_reading.py",)
+CERTIFICATES = ("tests/extraction/test_certificate.py",)
+
+FAULTS = [
+    Fault(
+        SUBDIVISION + "plain.py",
+        "t = (at_u / (at_u - at_v))",
+        "t = (at_v / (at_v - at_u))",
+        "a cut is measured from the wrong end of the edge",
+        SKELETON,
+    ),
+    Fault(
+        SUBDIVISION + "plain.py",
+        "masked_fill(self.at.is_before, -torch.inf).fill_diagonal_(torch.inf)",
+        "masked_fill(self.at.is_before, -torch.inf)",
+        "the neuron that cuts is + at its own vertices",
+        SKELETON,
+    ),
+    Fault(
+        SUBDIVISION + "plain.py",
+        "return not bool(is_wrong)",
+        "return True",
+        "two cells with one key go unnoticed",
+        SKELETON,
+    ),
+    Fault(
+        SUBDIVISION + "plain.py",
+        "self.edges.data.copy_((vertices.cumsum(0) - 1)[ends])",
+        "self.edges.data.copy_(vertices.cumsum(0)[ends])",
+        "after pruning every edge has the vertex after its own",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "plain.py",
+        "decided = pack(points[:, self.constraints.dimension :] >= self.limits[neuron])",
+        "decided = pack(points[:, self.constraints.dimension :] >= -self.limits[neuron])",
+        "values at rounding level count as - at new vertices, and as + at old ones",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "if growing.values[i, neuron] >= -layer.threshold[neuron]:",
+        "if growing.values[i, neuron] >= layer.threshold[neuron]:",
+        "values at rounding level count as -",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "own_later = ~(own_before | (own_before + np.uint32(1)))",
+        "own_later = ~own_before",
+        "the neuron that cuts is + at its own vertices",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "near, far, t = v, u, one - t",
+        "near, far, t = v, u, t",
+        "beyond the middle a cut is measured from the wrong end",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "            return\n        mask = np.uint32(0xFFFFFFFF)",
+        "            return",
+        "an edge that no neuron of its word cuts loses some of the next word",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "  # a third edge of one face\n            num_unpaired = -1\n            break",
+        "  # a third edge of one face\n            pass",
+        "a third cut edge of a face goes unnoticed",
+        SKELETON + BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "if side == 1 and zero < layer.first_neuron:",
+        "if side == 1:",
+        "a + of this layer is counted twice in an edge's key",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "kernels.py",
+        "if zero < layer.num_neurons else 0",
+        "if zero <= layer.num_neurons else 0",
+        "there are cells beyond one face of the box",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "compiled.py",
+        "for start in starts if width <= width_before else reversed(starts):",
+        "for start in starts:",
+        "values of a wider layer overwrite those that they are made of",
+        BACKENDS,
+    ),
+    Fault(
+        SUBDIVISION + "compiled.py",
+        "for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):",
+        "for rows in (self.positions, self.vertex_zeros, self.plus_bits):",
+        "after pruning values are those of other vertices",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "bounds.py",
+        "return factor, torch.where(crosses, -factor * low, 0)",
+        "return factor, torch.where(crosses, factor * low, 0)",
+        "the upper bound of a ReLU lies below it",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "bounds.py",
+        "half = half.float() * (1 + 2 * eps) + 2 * eps * centre.abs().clamp(min=1)",
+        "half = half.float()",
+        "a region's box is rounded, and the rounding not counted",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "bounds.py",
+        "return offset + (row * value).sum(dim=1) - reach - lost",
+        "return offset + (row * value).sum(dim=1) - reach",
+        "the rounding of bounds is not counted",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "bounds.py",
+        "return is_near[regions.around].any(dim=0)",
+        "return is_near[regions.around].all(dim=0)",
+        "edges go that touch one region without a zero",
+        BOUNDS,
+    ),
+    Fault(
+        SUBDIVISION + "regions_compiled.py",
+        "if outside & ~side:  # beyond a box plane",
+        "if outside & side:  # beyond a box plane",
+        "regions lie on the outer side of the box",
+        REGIONS,
+    ),
+    Fault(
+        SUBDIVISION + "regions.py",
+        'corners.scatter_reduce(0, index, points, "amax", include_self=False)',
+        'corners.scatter_reduce(0, index, points, "amin", include_self=False)',
+        "a region's box is a point",
+        REGIONS,
+    ),
+    Fault(
+        SUBDIVISION + "assemble.py",
+        "cells.plus_bits[:, output_word] == 0",
+        "cells.plus_bits[:, output_word] != 0",
+        "caps lie where f > 0",
+        EXTRACT,
+    ),
+    Fault(
+        "extraction/finish.py",
+        "side = (planes % 2 * 2 - 1)",
+        "side = (1 - planes % 2 * 2)",
+        "the normals of caps point inward",
+        EXTRACT,
+    ),
+    Fault(
+        "extraction/finish.py",
+        "normals = unit(gradients)",
+        "normals = unit(gradients.detach())",
+        "normals have no gradient",
+        GRADIENTS,
+    ),
+    Fault(
+        "extraction/finish.py",
+        "return sharpness + (zeros >= signs.constraints.num_neurons).sum(dim=1)",
+        "return sharpness",
+        "a vertex at the box is contracted into one inside",
+        EXACT,
+    ),
+    Fault(
+        "extraction/finish.py",
+        "    if faults[0]:\n",
+        "    if False:\n",
+        "a surface that ends inside the box is returned",
+        EXACT,
+    ),
+    Fault(
+        "extraction/finish.py",
+        "    if faults[1]:\n",
+        "    if False:\n",
+        "a surface that is wound two ways is returned",
+        EXACT,
+    ),
+    Fault(
+        "extraction/collapse.py",
+        "return (end - start).square().sum(dim=1) >= SHORTEST_EDGE**2",
+        "return (end - start).square().sum(dim=1) >= SHORTEST_EDGE",
+        "edges of 1e-6 are contracted",
+        EXACT,
+    ),
+    Fault(
+        "extraction/collapse.py",
+        "    loops = _split_where_pinched(loops)\n",
+        "",
+        "a polygon that is contracted to two is not split",
+        EXACT,
+    ),
+    Fault(
+        "extraction/collapse.py",
+        "    kept = _at_the_box(found, edge_class)[kept]\n",
+        "",
+        "of edges that fall together the one at the box is forgotten",
+        EXACT,
+    ),
+    Fault(
+        "extraction/collapse.py",
+        'best.scatter_reduce_(0, group[joined], worth, "amax")',
+        'best.scatter_reduce_(0, group[joined], worth, "amin", include_self=False)',
+        "of vertices that fall together the worst one stays",
+        EXACT,
+    ),
+    Fault(
+        "extraction/dissolve.py",
+        "loops[counts > 1]",
+        "loops[counts > 2]",
+        "a polygon gets a hole",
+        MAXIMA,
+    ),
+    Fault(
+        "extraction/dissolve.py",
+        " & (found.edge_faces.amin(dim=1) >= 0)\n",
+        "\n",
+        "a polygon is joined across the border with one that is not there",
+        EXACT,
+    ),
+    Fault(
+        "extraction/dissolve.py",
+        "    is_line &= _turn(found, vertex[first], one, two) < LEAST_TURN\n",
+        "",
+        "corners at which a sheet's two sides meet are taken for straight",
+        EXACT,
+    ),
+    Fault(
+        "extraction/tolerances.py",
+        "FLATTEST_FOLD = 2.0**-36",
+        "FLATTEST_FOLD = 2.0**-5",
+        "folds that bend f a little are dissolved",
+        COUNTS,
+    ),
+    Fault(
+        "extraction/orientation.py",
+        "is_flipped[thin] = along != _runs_from_first",
+        "is_flipped[thin] = along == _runs_from_first",
+        "thin polygons are the wrong way round",
+        EXACT,
+    ),
+    Fault(
+        "extraction/orientation.py",
+        "(other - constraints.num_neurons) % 2 == 1",
+        "(other - constraints.num_neurons) % 2 == 0",
+        "thin polygons at the box are the wrong way round",
+        EXACT,
+    ),
+    Fault(
+        "extraction/condition.py",
+        "return rough + (total + lost - rough).detach()",
+        "return rough",
+        "moving a far box to the origin rounds",
+        DEGENERATE,
+    ),
+    Fault(
+        "extraction/condition.py",
+        "bound = torch.where(plane % 2 == 0, self.given.lower[axis], self.given.upper[axis])",
+        "bound = torch.where(plane % 2 == 1, self.given.lower[axis], self.given.upper[axis])",
+        "moved back, vertices at one face of the box are at the opposite one",
+        EXACT,
+    ),
+    Fault(
+        "extraction/certificate.py",
+        "errors[torch.isfinite(errors)].amax()",
+        "errors[torch.isfinite(errors)].amin()",
+        "a certificate gives the least error for the largest",
+        CERTIFICATES,
+    ),
+    Fault(
+        "extraction/certificate.py",
+        "        extractor.is_complete,\n",
+        "        True,\n",
+        "a certificate calls every surface complete",
+        CERTIFICATES,
+    ),
+    Fault(
+        TRACING + "kernels.py",
+        "        if not s * s + t * t < reach:\n            return 0\n",
+        "",
+        "a walk goes past the lines that are looked at",
+        CELLS,
+    ),
+    Fault(
+        TRACING + "kernels.py",
+        "values[j] = sign[j] * value + shifts[j]",
+        "values[j] = sign[j] * value - shifts[j]",
+        "values at rounding level count as -",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "kernels.py",
+        "    _cross(normal, second, first)\n",
+        "    _cross(second, normal, first)\n",
+        "polygons are walked the wrong way round",
+        CELLS,
+    ),
+    Fault(
+        TRACING + "kernels.py",
+        "return failed == 0",
+        "return failed <= 1",
+        "warm: a vertex is kept though one of its signs has changed",
+        WARM,
+    ),
+    Fault(
+        TRACING + "plain_polygons.py",
+        "< near.reach[:, None]",
+        "< torch.inf",
+        "a walk goes past the lines that are looked at",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "plain.py",
+        "shift = ROUNDING_ULPS * _EPS * order * scale",
+        "shift = ROUNDING_ULPS * _EPS * scale",
+        "coinciding folds have no order",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "plain_segments.py",
+        "place = (shift[row, line] - value[row, line])",
+        "place = (-shift[row, line] - value[row, line])",
+        "ends of segments are moved by the shifts, not moved back",
+        EXACT,
+    ),
+    Fault(
+        TRACING + "trace.py",
+        "    is_new[1:].logical_and_(keys[1:] != keys[:-1])\n",
+        "",
+        "a polygon is visited from each of its neighbours",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "trace.py",
+        "before = torch.cat([known_keys, last.keys])",
+        "before = known_keys",
+        "a front turns back to the one before",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "assemble.py",
+        "if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):",
+        "if False:",
+        "polygons that do not fit together make a mesh",
+        CELLS,
+    ),
+    Fault(
+        TRACING + "warm_start.py",
+        "is_kept = held == sizes",
+        "is_kept = held > 0",
+        "warm: a polygon is kept with corners that are gone",
+        WARM,
+    ),
+    Fault(
+        TRACING + "extractor.py",
+        "self.network() is network\n",
+        "True\n",
+        "warm: another network goes on from this one's surface",
+        WARM + TRACED,
+    ),
+    Fault(
+        TRACING + "extractor.py",
+        "if has_copies(surface.vertices.detach()):",
+        "if False:",
+        "a surface along a fold is returned twice",
+        EXACT + DEGENERATE,
+    ),
+    Fault(
+        TRACING + "seeds.py",
+        "reach = steepest * dimension**0.5 / 2",
+        "reach = 0.0",
+        "the grid is nowhere halved",
+        TRACED,
+    ),
+    Fault(
+        TRACING + "seeds.py",
+        "    for axis in range(dimension):\n        start = grid",
+        "    for axis in range(1):\n        start = grid",
+        "seeds are looked for along one axis",
+        TRACED,
+    ),
+    Fault(
+        HALFSPACES + "polygons.py",
+        "return np.bincount(met // count, minlength=len(mesh.vertices)) >= 3",
+        "return np.bincount(met // count, minlength=len(mesh.vertices)) >= 2",
+        "corners are left on straight edges",
+        UNIONS,
+    ),
+    Fault(
+        HALFSPACES + "polygons.py",
+        "if len(borders) > 1 or len(set(borders[0])) < len(borders[0]):",
+        "if len(set(borders[0])) < len(borders[0]):",
+        "a face with a hole is not cut",
+        UNIONS,
+    ),
+    Fault(
+        HALFSPACES + "surface.py",
+        "return value - (inverse @ (residual - residual.detach())",
+        "return value + (inverse @ (residual - residual.detach())",
+        "the gradient of the vertices has the wrong sign",
+        UNIONS,
+    ),
+    Fault(
+        HALFSPACES + "polytope.py",
+        "if centre is None or (offsets - normals @ centre).min() < COMFORTABLE:",
+        "if centre is None:",
+        "a known inner point is taken though it lies outside by now",
+        UNIONS,
+    ),
+    Fault(
+        "complex/differentiate.py",
+        "return vertices - step + torch.where(too_long, step.detach(), 0)",
+        "return vertices - step",
+        "a sliver's vertex is thrown far away",
+        GRADIENTS,
+    ),
+    Fault(
+        "complex/differentiate.py",
+        "return torch.where(is_regular[:, None, None], inverse, 0), is_regular",
+        "return inverse, torch.ones_like(is_regular)",
+        "vertices of coinciding folds have NaN gradients",
+        GRADIENTS,
+    ),
+    Fault(
+        "complex/cells.py",
+        "exists = (is_plus | (chosen < constraints.num_neurons)).all(dim=1)",
+        "exists = (is_plus | (chosen <= constraints.num_neurons)).all(dim=1)",
+        "there are cells beyond one face of the box",
+        EXTRACT,
+    ),
+    Fault(
+        "complex/interfaces.py",
+        "is_wrong = (areas * (second - first)).sum(dim=1) < 0",
+        "is_wrong = (areas * (second - first)).sum(dim=1) > 0",
+        "interfaces are seen from the first class",
+        ("tests/extraction/test_views.py",),
+    ),
+    Fault(
+        "networks/reading.py",
+        "for child in module._modules.values():",
+        "for child in module.children():",
+        "a module that is used twice is read once",
+        READING,
+    ),
+    Fault(
+        "networks/reading.py",
+        "        or module._forward_hooks\n",
+        "",
+        "hooks are not read",
+        READING,
+    ),
+    Fault(
+        "networks/reading.py",
+        "if not bool(difference <= SLACK_ULPS * eps * size):",
+        "if False:",
+        "a network that runs otherwise than it is read is extracted",
+        READING,
+    ),
+    Fault(
+        "networks/folds.py",
+        "return q + relu(p - q)",
+        "return p + relu(p - q)",
+        "a maximum is none",
+        READING,
+    ),
+    Fault(
+        "networks/operations.py",
+        "return value.double() if is_number and value.is_floating_point() else value",
+        "return value",
+        "networks are run in their own precision to be read",
+        READING,
+    ),
+    Fault(
+        "networks/lowering.py",
+        "if group in before.raw and group not in summed:",
+        "if group in before.raw:",
+        "what is passed on as a sum is added again",
+        (*READING, "tests/extraction/test_recipes.py"),
+    ),
+]
