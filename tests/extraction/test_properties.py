@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import shapeopt
-from shapeopt import EmptySurfaceError, PolyhedralSurface
+from shapeopt import EmptySurfaceError, InputError, PolyhedralSurface
+from tests.brute_force import brute_force_counts
 from tests.extraction.tracing.comparing import assert_same, cells
 from tests.oracle.generators import Case
 from tests.oracle.judge import Truth, verdicts
@@ -59,13 +60,16 @@ class Drawn:
             [rng.normal(size=(b, a)) / np.sqrt(a), rng.normal(size=b) * 0.4]
             for a, b in pairwise(self.sizes)
         ]
-        values = points = rng.uniform(-1, 1, (500, self.sizes[0]))
+        values = rng.uniform(-1, 1, (500, self.sizes[0]))
         for weight, bias in layers[:-1]:
             values = np.maximum(values @ weight.T + bias, 0)
         values = values @ layers[-1][0].T + layers[-1][1]
+        assume(values.max() > values.min() + 1e-3)
         # Not the median, which is that of a region where f is constant if there is a large one.
         layers[-1][1] -= 0.4 * values.min() + 0.6 * values.max()
-        middle, half = (np.broadcast_to(x, 3)[: points.shape[1]] for x in BOXES[self.box])
+        middle, half = (
+            x[: self.sizes[0]] if np.ndim(x) else np.full(self.sizes[0], x) for x in BOXES[self.box]
+        )
         layers[0][0] = layers[0][0] / half
         layers[0][1] = layers[0][1] - layers[0][0] @ middle
         factors = 10.0 ** np.array(self.scales, dtype=float)
@@ -204,7 +208,7 @@ def the_order_of_neurons_changes_nothing(drawn: Drawn) -> None:
         two.weight.data = two.weight.data[:, order]
     after = surface_of(case)
     assert counts(after) == counts(before)
-    apart = torch.cdist(in_units(case, after), in_units(case, before))
+    apart = (in_units(case, after)[:, None] - in_units(case, before)).norm(dim=2)
     assert_close(apart.amin(dim=0), 0 * apart[0], drawn)
     assert_close(apart.amin(dim=1), 0 * apart[:, 0], drawn)
 
@@ -276,3 +280,28 @@ def test_a_few_networks(property_):
 @pytest.mark.parametrize("property_", PROPERTIES, ids=lambda x: x.__name__)
 def test_many_networks(property_):
     holds_for(property_, 3000, print_blob=True)
+
+
+# Dimensions that have a complex and no surface
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4])
+def test_the_complex_has_the_cells_that_trying_everything_finds(dimension):
+    @settings(max_examples=5, derandomize=True, deadline=None, database=None)
+    @given(networks((dimension,)))
+    def holds(drawn: Drawn) -> None:
+        assume(sum(drawn.sizes[1:-1]) <= 6)
+        one = tuple(0 for _ in drawn.scales)
+        drawn = dataclasses.replace(drawn, scales=one, box="unit", dtype=torch.float64)
+        case = drawn.case()
+        expected = brute_force_counts(case.network, -1.0, 1.0)
+        for backend in ("plain", "compiled"):
+            whole = shapeopt.extract_complex(case.network, case.bounds, backend=backend)
+            found = whole.num_cells
+            assert (found[0], found[1], found[-1]) == expected[:3]
+            assert sum((-1) ** k * count for k, count in enumerate(found)) == 1
+        if dimension in (1, 4):
+            with pytest.raises(InputError, match=f"has {dimension} inputs; a surface exists for 3"):
+                shapeopt.extract_surface(case.network, case.bounds)
+
+    holds()
