@@ -34,7 +34,7 @@ MOST_SECONDS = 900
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", type=int, nargs="*", help="numbers of faults, from 1")
+    parser.add_argument("--only", type=int, nargs="*", help="these faults anew, from 1")
     parser.add_argument("--output", type=Path, default=HERE / "faults", help="path without suffix")
     options = parser.parse_args(arguments)
     numbers = options.only or range(1, len(FAULTS) + 1)
@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{number:3} {seconds:5.0f} s  {fault.breaks}: {caught_by}", flush=True)
             results.append({"number": number} | asdict(fault) | {"caught_by": caught_by})
             results[-1]["seconds"] = round(seconds, 1)
+    if options.only:
+        numbers = set(options.only)
+        before = json.loads(options.output.with_suffix(".json").read_text())["list"]
+        results += [result for result in before if result["number"] not in numbers]
+        results.sort(key=lambda result: result["number"])
     write(options.output, results)
 
 

@@ -96,6 +96,29 @@ def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed):
         assert not may_hold_zero(shifted, constraints, done, signs, point, 0 * reach).any()
 
 
+def test_bounds_leave_room_for_what_rounding_a_place_loses():
+    """f = relu(x - a) - relu(a - x) in a region that is the point a, which float32 cannot hold."""
+    place = torch.tensor([[0.1]], dtype=torch.float64)
+    ends = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    layers = [AffineLayer(ends, -ends[:, 0] * 0.1), AffineLayer(ends.T, torch.zeros(1).double())]
+    signs = torch.zeros(1, 2, dtype=torch.int32)
+    assert may_hold_zero(layers, Constraints((2, 1), 1), 0, signs, place, 0 * place).all()
+
+
+def test_bounds_leave_room_for_the_rounding_of_their_terms():
+    """f = sum of c x_i, and less the same again: 0 up to rounding, by large terms that cancel."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        weights = torch.randn(1, 64, generator=generator, dtype=torch.float64)
+        layers = [
+            AffineLayer(torch.ones(64, 1).double(), torch.full((64,), 1e3).double()),
+            AffineLayer(weights, -1e3 * weights.sum(dim=1)),
+        ]
+        signs = torch.zeros(1, 3, dtype=torch.int32)
+        at_0 = torch.zeros(1, 1, dtype=torch.float64)
+        assert may_hold_zero(layers, Constraints((64, 1), 1), 0, signs, at_0, at_0).all()
+
+
 def signs_and_values(layers, points):
     """Packed + signs of all neurons at the points, and f."""
     words = []

@@ -8,6 +8,7 @@ from tests.extraction.tracing.comparing import (
     BACKENDS,
     assert_same,
     cells,
+    centred_mlp,
     fit_step,
     tracer_of,
     trained_mlp,
@@ -65,6 +66,17 @@ def test_warm_start_keeps_a_part_that_the_search_cannot_see():
             network[2].bias.fill_(-radius)
             surface = tracer()
         assert_same(surface, shapeopt.extract_surface(network), 1e-9)
+
+
+def test_another_network_starts_cold():
+    extractor = shapeopt.Tracing()
+    networks = [centred_mlp(3, 12, 12, 1, seed=seed) for seed in (1, 2)]
+    with torch.no_grad():
+        for network in networks:
+            surface = shapeopt.extract_surface(network, extractor=extractor)
+        cold = shapeopt.extract_surface(network, extractor=shapeopt.Tracing())
+    # Warm, vertices come in another order.
+    assert torch.equal(surface.vertices, cold.vertices)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
