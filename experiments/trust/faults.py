@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from experiments.runs import machine, markdown_table
@@ -39,28 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     numbers = options.only or range(1, len(FAULTS) + 1)
     chosen = [FAULTS[number - 1] for number in numbers]
-    results = []
+    results: dict[int, dict] = {}
+    if options.only:
+        before = json.loads(options.output.with_suffix(".json").read_text())["list"]
+        results = {result["number"]: result for result in before}
     with tempfile.TemporaryDirectory() as folder:
         sound = copy(ROOT, Path(folder) / "sound")
         every = sorted({test for fault in chosen for test in fault.tests})
-        failed, seconds = run(sound, every)
+        failed, seconds = run(sound, every, "")
         if failed is not None:
             raise SystemExit(f"without a fault, too: {failed}")
         print(f"    {seconds:5.0f} s  all tests without a fault", flush=True)
         for number, fault in zip(numbers, chosen, strict=True):
             place = copy(sound, Path(folder) / "faulty")
             make(fault, place)
-            caught_by, seconds = run(place, fault.tests)
+            caught_by, seconds = run(place, fault.tests, fault.chosen)
             shutil.rmtree(place)
             print(f"{number:3} {seconds:5.0f} s  {fault.breaks}: {caught_by}", flush=True)
-            results.append({"number": number} | asdict(fault) | {"caught_by": caught_by})
-            results[-1]["seconds"] = round(seconds, 1)
-    if options.only:
-        numbers = set(options.only)
-        before = json.loads(options.output.with_suffix(".json").read_text())["list"]
-        results += [result for result in before if result["number"] not in numbers]
-        results.sort(key=lambda result: result["number"])
-    write(options.output, results)
+            result = {"number": number, **fault._asdict(), "caught_by": caught_by}
+            results[number] = result | {"seconds": round(seconds, 1)}
+            write(options.output, [results[number] for number in sorted(results)])
 
 
 def copy(root: Path, target: Path) -> Path:
@@ -87,9 +84,20 @@ def make(fault: Fault, place: Path) -> None:
     path.write_text(text.replace(fault.old, fault.new))
 
 
-def run(place: Path, tests: Sequence[str]) -> tuple[str | None, float]:
+def run(place: Path, tests: Sequence[str], chosen: str) -> tuple[str | None, float]:
     """The first test that fails, None if all pass; and how long that took."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+        "-k",
+        chosen,
+    ]
     environment = os.environ | {"PYTHONPATH": str(place)}
     environment.pop("NUMBA_CACHE_DIR", None)
     started = time.time()
@@ -128,7 +136,6 @@ def write(output: Path, results: Sequence[dict]) -> None:
     ]
     text = f"{caught} of {len(results)} noticed.\n\n{markdown_table(rows)}"
     output.with_suffix(".md").write_text(text)
-    print(f"{caught} of {len(results)} noticed")
 
 
 if __name__ == "__main__":
