@@ -51,6 +51,7 @@ FAULTS = [
         "t = (at_v / (at_v - at_u))",
         "a cut is measured from the wrong end of the edge",
         SKELETON,
+        "plain",
     ),
     Fault(
         SUBDIVISION + "plain.py",
@@ -58,6 +59,7 @@ FAULTS = [
         "masked_fill(self.at.is_before, -torch.inf)",
         "the neuron that cuts is + at its own vertices",
         SKELETON,
+        "plain",
     ),
     Fault(
         SUBDIVISION + "plain.py",
@@ -65,6 +67,7 @@ FAULTS = [
         "return True",
         "two cells with one key go unnoticed",
         SKELETON,
+        "plain",
     ),
     Fault(
         SUBDIVISION + "plain.py",

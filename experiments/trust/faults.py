@@ -27,6 +27,12 @@ from experiments.trust.fault_list import FAULTS, Fault
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COPIED = ["shapeopt", "tests", "conf", "data", "pyproject.toml", "train.py"]
+OPTIONS = [
+    *("-x", "-q", "-p", "no:cacheprovider"),
+    *("-o", "addopts=--import-mode=importlib", "-m", "not slow and not campaign"),
+]
+"""Until the first failure; without the checks of types and shapes, which take half of the time."""
+
 MOST_SECONDS = 900
 """A fault may keep a loop from ending: that is noticed, too."""
 
@@ -86,18 +92,7 @@ def make(fault: Fault, place: Path) -> None:
 
 def run(place: Path, tests: Sequence[str], chosen: str) -> tuple[str | None, float]:
     """The first test that fails, None if all pass; and how long that took."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *tests,
-        "-k",
-        chosen,
-    ]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "-k", chosen, *tests]
     environment = os.environ | {"PYTHONPATH": str(place)}
     environment.pop("NUMBA_CACHE_DIR", None)
     started = time.time()
