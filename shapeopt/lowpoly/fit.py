@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shapeopt.losses.distance import Distance
+from shapeopt.lowpoly.regression import regress
 from shapeopt.networks.convex_union import ConvexUnion
 from shapeopt.training.batches import BatchSource
 
@@ -27,14 +27,14 @@ class FitSettings:
         learning_rate: largest; a cosine takes it to almost nothing.
         softest, hardest: sharpness at the start, and where max and min become exact. In between it
             grows by the same factor in every step. The softest f hardly knows its parts apart,
-            which lets them find their places: ten times sharper, the bunny's ears stay one part.
+            which lets them find their places.
         hard_fraction: of the steps, at the end, with the exact max and min.
-        near: distance at which an error counts half, see :class:`Distance`; box lengths.
+        near: distance at which an error counts half, see :func:`regress`; box lengths.
     """
 
     steps: int = 2500
-    learning_rate: float = 2e-2
-    softest: float = 10.0
+    learning_rate: float = 1e-2
+    softest: float = 30.0
     hardest: float = 3000.0
     hard_fraction: float = 0.25
     near: float = 0.02
@@ -49,13 +49,12 @@ def fit(
     """Fits the network to the distances of the batches, and leaves it hard.
 
     Args:
-        network: changed in place.
+        network: changed in place; float32, on the CPU.
         batches: of the shape; the step number alone decides a batch.
         settings: the defaults if None.
         progress: called now and then.
     """
     chosen = settings or FitSettings()
-    loss = Distance(1.0, near=chosen.near)
     optimizer = torch.optim.Adam(network.parameters())
     for step in range(chosen.steps):
         done = step / chosen.steps
@@ -63,7 +62,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, chosen.steps, chosen.learning_rate)
         optimizer.zero_grad()
-        loss(batches.batch(network, step)).backward()
+        batch = batches.batch(network, step)
+        regress(network, batch.space_points, batch.space_distances, chosen.near)
         optimizer.step()
         if progress and step % 50 == 0:
             progress("fitting", step, chosen.steps)

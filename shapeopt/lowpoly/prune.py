@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-from shapeopt.extraction.halfspaces.extractor import Planes
+from shapeopt.extraction.halfspaces.extractor import HalfSpaces, Planes
 from shapeopt.extraction.halfspaces.polytope import polytope
 from shapeopt.extraction.halfspaces.union import manifold_library, solid_of
 from shapeopt.networks.convex_union import ConvexUnion
@@ -18,16 +18,22 @@ def without_idle_planes(network: ConvexUnion) -> ConvexUnion:
 
     A part goes if the others cover it. A plane goes if its part has no face there, or if the other
     parts cover all that the part would gain without it. That is decided by the boolean library,
-    one after the other, each against what is left.
+    one after the other, each against what is left. A plane with a face on the surface needs no
+    question: beyond it is the outside.
 
     Raises:
         ExtractionError: if a boolean fails.
     """
     solids = _Solids(network)
-    for part in range(solids.planes.num_parts):
-        if solids.kept[part].any() and solids.part_volume(part) <= 0:
+    with torch.no_grad():
+        shown = HalfSpaces()(network).face_planes.unique().tolist()
+    visible = np.zeros(solids.kept.size + 6, dtype=bool)
+    visible[shown] = True
+    visible = visible[:-6].reshape(solids.kept.shape)
+    for part in np.flatnonzero(solids.kept.any(axis=1) & ~visible.any(axis=1)).tolist():
+        if solids.part_volume(part) <= 0:
             solids.drop_part(part)
-    for part, plane in np.argwhere(solids.kept).tolist():
+    for part, plane in np.argwhere(solids.kept & ~visible).tolist():
         if solids.kept[part, plane] and solids.gained_volume(part, plane) <= 0:
             solids.drop_plane(part, plane)
     return network.keeping(torch.from_numpy(solids.kept))
@@ -70,13 +76,14 @@ class _Solids:
         self.planes = Planes.of(network, (-0.5, 0.5))
         self.kept: Bool[np.ndarray, "k p"] = network.is_plane.cpu().numpy().copy()
         self.solids: dict[int, Any] = {}
+        self.boxes = np.full((len(self.kept), 6), np.nan)
         for part in range(self.planes.num_parts):
             self._rebuild(part)
 
     def drop_part(self, part: int) -> None:
         """Leaves out a part."""
         self.kept[part] = False
-        self.solids.pop(part, None)
+        self._rebuild(part)
 
     def drop_plane(self, part: int, plane: int) -> None:
         """Leaves out a plane; its part grows."""
@@ -101,7 +108,8 @@ class _Solids:
 
     def _outside_of(self, solid: Any, part: int) -> float:
         library = manifold_library()
-        others = [other for name, other in self.solids.items() if name != part]
+        near = _overlaps(solid.bounding_box(), self.boxes)
+        others = [self.solids[name] for name in np.flatnonzero(near).tolist() if name != part]
         rest = library.Manifold.batch_boolean([solid, *others], library.OpType.Subtract)
         return 0.0 if rest.is_empty() else float(rest.volume())
 
@@ -110,8 +118,10 @@ class _Solids:
         solid = polytope(*(x[rows] for x in self._arrays())) if self.kept[part].any() else None
         if solid is None:
             self.solids.pop(part, None)
+            self.boxes[part] = np.nan
             return
         self.solids[part] = solid_of(solid, rows)
+        self.boxes[part] = self.solids[part].bounding_box()
 
     def _rows(self, part: int) -> np.ndarray:
         width = self.kept.shape[1]
@@ -120,3 +130,9 @@ class _Solids:
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         return self.planes.constant_normals, self.planes.constant_offsets
+
+
+def _overlaps(box: Sequence[float], others: Float[np.ndarray, "k 6"]) -> Bool[np.ndarray, "k"]:
+    """Which boxes, each its lower and upper corner, touch one of them; those of NaN do not."""
+    one = np.asarray(box)
+    return ((one[:3] <= others[:, 3:]) & (others[:, :3] <= one[3:])).all(axis=1)

@@ -29,7 +29,7 @@ TOLERANCE = 0.05
 ROUNDS = 4
 """Rounds of taking out planes and shaping again."""
 BATCH = 2048
-POOL = 300_000
+POOL = 200_000
 
 
 @dataclass(frozen=True)

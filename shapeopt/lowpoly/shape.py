@@ -9,10 +9,10 @@ from torch import nn
 from shapeopt.data.cloud import PointCloud
 from shapeopt.errors import InputError
 from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
-from shapeopt.losses.distance import Distance
 from shapeopt.losses.small_faces import SmallFaces
 from shapeopt.losses.surface_distance import SurfaceDistance
 from shapeopt.lowpoly.fit import Progress, learning_rate_at
+from shapeopt.lowpoly.regression import regress
 from shapeopt.networks.convex_union import ConvexUnion
 from shapeopt.training.batches import BatchSource
 
@@ -114,7 +114,7 @@ def shape(
     """Moves the planes so that the exact surface reaches the goal.
 
     Args:
-        network: changed in place; hard.
+        network: changed in place; hard, float32, on the CPU.
         batches, cloud: of the shape.
         goal: faces or distance.
         settings: the defaults if None.
@@ -127,7 +127,6 @@ def shape(
     chosen = settings or ShapeSettings()
     extract = HalfSpaces(damping=chosen.damping)
     surface_distance = SurfaceDistance(1.0, samples=chosen.samples)
-    regression = Distance(1.0, near=chosen.near)
     control = FaceControl(goal, chosen)
     optimizer = torch.optim.Adam(network.parameters())
     for step in range(chosen.steps):
@@ -138,9 +137,10 @@ def shape(
         distance = surface_distance(surface, batch, cloud)
         control.update(step / chosen.steps, surface.num_faces, float(distance.detach()))
         count = SmallFaces(1.0, area=_half_area(surface, goal, chosen))(surface)
-        total = distance + chosen.fit_weight * regression(batch) + control.price * count
         optimizer.zero_grad()
-        total.backward()
+        (distance + control.price * count).backward()
+        points, distances = batch.space_points, batch.space_distances
+        regress(network, points, distances, chosen.near, weight=chosen.fit_weight)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if progress and step % 10 == 0:

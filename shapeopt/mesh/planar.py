@@ -1,5 +1,6 @@
 """Polygons in the plane, convex or not: are they simple, and their triangles."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ from jaxtyping import Float
 def plane_axes(normal: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2 3"]:
     """Two unit vectors at right angles to a unit normal; seen from its tip the second is on the
     left of the first."""
-    helper = np.eye(3)[np.abs(normal).argmin()]
-    first = np.cross(helper, normal)
-    first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(normal, first)])
+    # By hand: many times faster than np.cross on single vectors.
+    x, y, z = normal.tolist()
+    across = min((abs(x), 0), (abs(y), 1), (abs(z), 2))[1]
+    a, b, c = ((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0))[across]
+    length = math.hypot(a, b, c)
+    a, b, c = a / length, b / length, c / length
+    return np.array([[a, b, c], [y * c - z * b, z * a - x * c, x * b - y * a]])
 
 
 def signed_area(points: Float[np.ndarray, "n 2"]) -> float:

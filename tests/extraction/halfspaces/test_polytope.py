@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from shapeopt.extraction.halfspaces.polytope import inner_point, polytope
+from shapeopt.extraction.halfspaces.clipping import DONE, DOUBTFUL, EMPTY, clipped
+from shapeopt.extraction.halfspaces.polytope import dual, inner_point, polytope
 
 AXES = np.concatenate([np.eye(3), -np.eye(3)])
 
@@ -18,7 +19,7 @@ def test_a_box():
     # Every triangle lies on the plane that it names.
     offsets = np.array([1, 2, 3, 1, 0, 0.0])
     heights = (part.vertices[part.triangles] * AXES[part.planes][:, None]).sum(axis=2)
-    np.testing.assert_allclose(heights, np.repeat(offsets[part.planes][:, None], 3, axis=1))
+    np.testing.assert_allclose(heights, np.repeat(offsets[part.planes][:, None], 3, axis=1), atol=1e-15)
 
 
 def test_many_planes_in_one_point_stay_closed():
@@ -54,3 +55,37 @@ def test_a_known_inner_point_gives_the_same_part():
 def test_nothing_inside():
     assert polytope(AXES, np.array([1, 1, 1, -2, 1, 1.0])) is None
     assert inner_point(AXES, np.array([1, 1, 1, -2, 1, 1.0]))[1] < 0
+
+
+def test_cutting_and_the_dual_hull_give_the_same_part():
+    rng = np.random.default_rng(1)
+    empty = 0
+    for count in rng.integers(4, 30, 60):
+        normals = rng.normal(size=(count, 3))
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        normals = np.concatenate([normals, AXES])
+        offsets = np.concatenate([rng.normal(0.2, 0.15, count), np.full(6, 0.5)])
+        state, vertices, triangles, planes = clipped(normals, offsets)
+        hull = dual(normals, offsets)
+        if hull is None:
+            assert state == EMPTY
+            empty += 1
+            continue
+        assert state == DONE
+        mesh = trimesh.Trimesh(vertices, triangles, process=False)
+        assert mesh.is_watertight
+        assert mesh.is_winding_consistent
+        other = trimesh.Trimesh(hull.vertices, hull.triangles, process=False)
+        assert mesh.volume == pytest.approx(other.volume, rel=1e-10)
+        assert set(planes.tolist()) == set(hull.planes.tolist())
+        heights = (vertices[triangles] * normals[planes][:, None]).sum(axis=2)
+        np.testing.assert_allclose(heights, np.tile(offsets[planes][:, None], 3), atol=1e-12)
+    assert 5 < empty < 55
+
+
+def test_what_cutting_leaves_to_the_dual_hull():
+    """Four planes through one corner, a plane twice, planes that bound nothing."""
+    tip = np.array([[1, 0, 1], [-1, 0, 1], [0, 1, 1], [0, -1, 1], [0, 0, -1]]) / 2**0.5
+    assert clipped(tip, np.array([2**-0.5] * 4 + [0.0]))[0] == DOUBTFUL
+    assert clipped(np.concatenate([AXES, AXES[:1]]), np.full(7, 0.5))[0] == DOUBTFUL
+    assert clipped(AXES[:5], np.full(5, 0.5))[0] == DOUBTFUL
