@@ -176,4 +176,4 @@ def _scaled(steps: int, factor: float) -> int:
 def _shorter(settings: ShapeSettings, times: int) -> ShapeSettings:
     """For a shape that is nearly there: fewer steps, and smaller ones."""
     steps = max(1, settings.steps // times)
-    return replace(settings, steps=steps, learning_rate=settings.learning_rate / 3, free=0.0)
+    return replace(settings, steps=steps, learning_rate=settings.learning_rate / 3, way=0.0)

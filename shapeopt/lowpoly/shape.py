@@ -50,8 +50,9 @@ class ShapeSettings:
             goal is reached.
         damping: of gradients where planes are nearly parallel, see :class:`HalfSpaces`.
         fit_weight, near: of the regression to signed distances that keeps hidden planes in place.
-        free: fraction of the steps, at the start, with a fixed price of a face.
-        gain: of the control after them, per step.
+        way: fraction of the steps in which the number of faces comes to the goal.
+        start_price: of a face, see :class:`FaceControl`.
+        gain: of the control, per step.
     """
 
     steps: int = 400
@@ -61,17 +62,19 @@ class ShapeSettings:
     damping: float = 0.05
     fit_weight: float = 0.2
     near: float = 0.02
-    free: float = 0.3
-    gain: float = 0.1
+    way: float = 0.6
+    start_price: float = 0.2
+    gain: float = 0.2
 
 
 class FaceControl:
     """Finds the price of a face at which the goal is reached.
 
     The price p weighs the relaxed number of faces against the distance. Distances fall about as
-    1 / faces, so near the goal a face is worth distance / faces. At first p is 0.7 of that. Then it
-    rises from step to step by the factor ``(faces / goal)^gain`` while there are too many, and
-    falls while there are too few. For an error it is the other way round.
+    1 / faces, so near the goal a face is worth distance / faces; p starts at ``start_price`` of
+    that. What is wanted moves from the number of faces at the start to the goal, by the same factor
+    in every step of the way; p rises by the factor ``(faces / wanted)^gain`` in each step while
+    there are too many, and falls while there are too few. For an error it is the other way round.
     """
 
     def __init__(self, goal: Goal, settings: ShapeSettings):
@@ -79,6 +82,7 @@ class FaceControl:
         self.price = 0.0
         self.distance = 0.0
         self._natural = 0.0
+        self._start = 0
 
     def update(self, done: float, faces: int, distance: float) -> None:
         """Takes note of a step.
@@ -88,19 +92,20 @@ class FaceControl:
             faces, distance: of the surface in this step.
         """
         if not self.price:
-            self._natural = 0.7 * distance / (self.goal.faces or faces)
-            self.price = self._natural
+            self._natural = distance / (self.goal.faces or faces)
+            self._start = faces
+            self.price = self.settings.start_price * self._natural
             self.distance = distance
         self.distance += 0.1 * (distance - self.distance)
-        if done < self.settings.free:
-            return
+        way = min(1.0, done / self.settings.way) if self.settings.way else 1.0
         if self.goal.faces is not None:
-            excess = math.log(faces / self.goal.faces)
+            wanted = self._start * (self.goal.faces / self._start) ** way
+            excess = math.log(faces / wanted)
         else:
             assert self.goal.error is not None
             excess = math.log(self.goal.error / self.distance)
         self.price *= math.exp(self.settings.gain * max(-1.0, min(1.0, excess)))
-        self.price = min(max(self.price, 1e-2 * self._natural), 1e2 * self._natural)
+        self.price = min(max(self.price, 1e-3 * self._natural), 1e2 * self._natural)
 
 
 def shape(

@@ -26,6 +26,14 @@ def signed_area(points: Float[np.ndarray, "n 2"]) -> float:
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
+def contains(polygon: Float[np.ndarray, "n 2"], point: Float[np.ndarray, "2"]) -> bool:
+    """Whether a point lies within a simple polygon: a ray from it crosses the border oddly often."""
+    one, two = polygon - point, np.roll(polygon, -1, axis=0) - point
+    crosses = (one[:, 1] < 0) != (two[:, 1] < 0)
+    right = (_cross(one, two) > 0) == (two[:, 1] > one[:, 1])
+    return bool((crosses & right).sum() % 2)
+
+
 def is_simple(points: Float[np.ndarray, "n 2"]) -> bool:
     """Whether a polygon runs counter-clockwise and no two of its sides cross or touch."""
     n = len(points)

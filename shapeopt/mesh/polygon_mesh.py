@@ -61,7 +61,9 @@ class PolygonMesh:
         corners = numbers([v for polygon in polygons for v in polygon])
         offsets = offsets_of(sizes)
         ends = torch.stack([corners, corners[next_corner(offsets)]], dim=1).sort(dim=1).values
-        edges, edge_of = torch.unique(ends, dim=0, return_inverse=True)
+        # As single numbers: many times faster than by rows.
+        names, edge_of = torch.unique(ends[:, 0] * len(vertices) + ends[:, 1], return_inverse=True)
+        edges = torch.stack([names // len(vertices), names % len(vertices)], dim=1)
         edge_faces = pair_faces(edge_of, owners_of(offsets), len(edges))
         normals = unit(vector_areas(vertices, corners, offsets))
         return PolygonMesh(vertices, edges, edge_faces, offsets, corners, normals)

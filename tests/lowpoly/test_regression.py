@@ -25,7 +25,9 @@ def test_loss_and_gradient(sharpness):
     found = regress(network, points, distances, 0.02)
     assert found == pytest.approx(float(loss.detach()), rel=1e-5)
     for parameter, gradient in zip(network.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=2e-5 * gradient.abs().max())
+        torch.testing.assert_close(
+            parameter.grad, gradient, rtol=0, atol=2e-5 * gradient.abs().max()
+        )
     # It adds to what is there.
     regress(network, points, distances, 0.02, weight=3.0)
     scale = 4 * expected[0].abs().max()

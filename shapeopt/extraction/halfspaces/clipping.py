@@ -7,7 +7,7 @@ which corners a plane cuts off is combinatorics.
 The first call compiles (some seconds); numba keeps the code on disk if it can.
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,25 +20,44 @@ FIRST = 4.0  # half the side of the first box: planes of parts in the box [-0.5,
 DONE, EMPTY, DOUBTFUL = 0, 1, 2
 
 
+class Convex(NamedTuple):
+    """A bounded convex part with three planes in each corner.
+
+    Attributes:
+        points: its corners.
+        planes: the three that meet in each, in order around it as seen from outside.
+        faces: the plane of each face.
+        starts: face i has the corners ``loops[starts[i]:starts[i + 1]]``, counter-clockwise; from
+            a corner with planes (face, b, c) its border runs along plane c.
+        loops: see above.
+    """
+
+    points: Float[np.ndarray, "v 3"]
+    planes: Int[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f"]
+    starts: Int[np.ndarray, "f_plus_1"]
+    loops: Int[np.ndarray, "m"]
+
+
 def clipped(
     normals: Float[np.ndarray, "p 3"], offsets: Float[np.ndarray, "p"]
-) -> tuple[int, Float[np.ndarray, "v 3"], Int[np.ndarray, "t 3"], Int[np.ndarray, "t"]]:
+) -> tuple[int, Convex | None]:
     """The points x with ``normals @ x <= offsets``.
 
     Returns:
-        ``DONE``, corners, a fan of outward triangles for each face and the plane of each triangle;
-        or ``EMPTY``; or ``DOUBTFUL`` where more than three planes nearly meet in a corner, or the
-        planes bound nothing: then the rest is of no use.
+        ``DONE`` and the part; or ``EMPTY``; or ``DOUBTFUL`` where more than three planes nearly
+        meet in a corner, or the planes bound nothing.
     """
-    return _clipped(np.ascontiguousarray(normals), np.ascontiguousarray(offsets))
+    state, *found = _clipped(np.ascontiguousarray(normals), np.ascontiguousarray(offsets))
+    return state, Convex(*found) if state == DONE else None
 
 
 @no_type_check
 @kernel
 def _clipped(normals, offsets):
     count = len(normals)
-    nothing = np.empty((0, 3)), np.empty((0, 3), np.int64), np.empty(0, np.int64)
     points, planes = _first_box(count)
+    nothing = np.empty(0, np.int64)
     # The corner that has plane b after a, for planes that are neighbours.
     corner = np.empty((count + 6, count + 6), np.int64)
     heights = np.empty(2 * count + 32)
@@ -50,18 +69,18 @@ def _clipped(normals, offsets):
             for axis in range(3):
                 heights[v] += normals[plane, axis] * points[v, axis]
             if abs(heights[v]) < CLEAR:
-                return DOUBTFUL, nothing[0], nothing[1], nothing[2]
+                return DOUBTFUL, points, planes, nothing, nothing, nothing
             num_out += heights[v] > 0
         if num_out == size:
-            return EMPTY, nothing[0], nothing[1], nothing[2]
+            return EMPTY, points, planes, nothing, nothing, nothing
         if num_out > 0:
             _note_corners(planes, corner)
             points, planes = _cut(points, planes, heights, plane, corner)
     if planes.max() >= count:
-        return DOUBTFUL, nothing[0], nothing[1], nothing[2]
+        return DOUBTFUL, points, planes, nothing, nothing, nothing
     _note_corners(planes, corner)
-    triangles, owner = _fans(planes, corner, count)
-    return DONE, points, triangles, owner
+    faces, starts, loops = _borders(planes, corner, count)
+    return DONE, points, planes, faces, starts, loops
 
 
 @no_type_check
@@ -119,31 +138,30 @@ def _cut(points, planes, heights, plane, corner):
 
 @no_type_check
 @small_kernel
-def _fans(planes, corner, count):
-    """Triangles of each face from the first of its corners, and the faces they are of."""
-    triangles = np.empty((2 * len(planes), 3), np.int64)
-    owner = np.empty(2 * len(planes), np.int64)
+def _borders(planes, corner, count):
+    """The faces: the plane of each, where it starts in ``loops``, and its corners there."""
+    faces, starts = np.empty(count, np.int64), np.zeros(count + 1, np.int64)
+    loops = np.empty(3 * len(planes), np.int64)
     done = np.zeros(count, np.bool_)
-    found = 0
+    found, filled = 0, 0
     for v in range(len(planes)):
         for i in range(3):
             plane = planes[v, i]
             if done[plane]:
                 continue
             done[plane] = True
-            before, at = -1, v
+            at = v
             while True:
-                # Round the face: after a corner with (plane, b, c) that with c after the plane.
+                loops[filled] = at
+                filled += 1
+                # After a corner with (plane, b, c) comes that with c after the plane.
                 turn = 0
                 while planes[at, turn] != plane:
                     turn += 1
-                following = corner[plane, planes[at, (turn + 2) % 3]]
-                if following == v:
+                at = corner[plane, planes[at, (turn + 2) % 3]]
+                if at == v:
                     break
-                if before >= 0:
-                    triangles[found, 0], triangles[found, 1] = v, at
-                    triangles[found, 2] = following
-                    owner[found] = plane
-                    found += 1
-                before, at = at, following
-    return triangles[:found].copy(), owner[:found].copy()
+            faces[found] = plane
+            found += 1
+            starts[found] = filled
+    return faces[:found].copy(), starts[: found + 1].copy(), loops

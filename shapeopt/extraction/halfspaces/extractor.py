@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -10,16 +12,20 @@ from torch import Tensor, nn
 
 from shapeopt.complex.box import Bounds, Box
 from shapeopt.errors import EmptySurfaceError, ExtractionError, InputError
-from shapeopt.extraction.halfspaces.polygons import Faces, faces_of
+from shapeopt.extraction.halfspaces.arrangement import borders_of
+from shapeopt.extraction.halfspaces.clipping import EMPTY, clipped
+from shapeopt.extraction.halfspaces.polygons import Faces, faces_of, faces_within
 from shapeopt.extraction.halfspaces.polytope import Polytope, polytope
 from shapeopt.extraction.halfspaces.surface import (
     UnionSurface,
     differentiable_meetings,
     meeting_planes,
 )
-from shapeopt.extraction.halfspaces.union import LabelledTriangles, union_of
+from shapeopt.extraction.halfspaces.union import union_of
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.networks.convex_union import ConvexUnion
+
+Method = Literal["auto", "edges", "boolean"]
 
 
 @dataclass
@@ -35,10 +41,14 @@ class HalfSpaces:
         bounds: lower and upper corner of the domain. What of the solid would leave it is cut off
             there, and the surface closed with faces in its border.
         damping: of the gradient, see :func:`differentiable_meetings`; 0 is exact.
+        method: ``"edges"`` finds what of each edge shows, ``"boolean"`` has a boolean library unite
+            the parts; ``"auto"`` is the first, ten times as fast, and the second where places are
+            too close to one another.
     """
 
     bounds: Bounds = (-0.5, 0.5)
     damping: float = 0.0
+    method: Method = "auto"
     _centres: dict[int, Float[np.ndarray, "3"]] = field(default_factory=dict, repr=False)
 
     def __call__(self, network: nn.Module) -> UnionSurface:
@@ -51,10 +61,7 @@ class HalfSpaces:
             ExtractionError: if the union cannot be built.
         """
         planes = Planes.of(network, self.bounds)
-        parts = self.parts(planes)
-        if not parts:
-            raise EmptySurfaceError("no convex part has an inside in the box: there is no surface")
-        return self._surface(planes, parts)
+        return self._surface(planes, range(planes.num_parts))
 
     def part_surfaces(self, network: nn.Module) -> dict[int, UnionSurface]:
         """Each convex part that has an inside as a closed surface of its own, by number.
@@ -63,15 +70,29 @@ class HalfSpaces:
             InputError, ExtractionError: as above.
         """
         planes = Planes.of(network, self.bounds)
-        return {
-            part: self._surface(planes, {part: solid}) for part, solid in self.parts(planes).items()
-        }
+        return {part: self._surface(planes, [part]) for part in self.parts(planes)}
 
-    def _surface(self, planes: "Planes", parts: dict[int, Polytope]) -> UnionSurface:
+    def _surface(self, planes: "Planes", chosen: Sequence[int]) -> UnionSurface:
+        built = _from_borders(planes, chosen) if self.method != "boolean" else None
+        if built is None and self.method == "edges":
+            raise ExtractionError("places on an edge are too close to one another to be decided")
+        if built is None:
+            built = self._from_boolean(planes, chosen)
+        return _assembled(*built, planes, self.damping)
+
+    def _from_boolean(self, planes: "Planes", chosen: Sequence[int]) -> "Built":
+        parts = {k: solid for k, solid in self.parts(planes).items() if k in chosen}
+        if not parts:
+            raise EmptySurfaceError("no convex part has an inside in the box: there is no surface")
         mesh = union_of(list(parts.values()), [planes.names_of(part) for part in parts])
         if not len(mesh.triangles):
             raise EmptySurfaceError("the union of the convex parts has no inside in the box")
-        return _built(mesh, faces_of(mesh, planes.constant_normals), planes, self.damping)
+        faces = faces_of(mesh, planes.constant_normals)
+        count = len(planes.same)
+        pairs = np.unique(mesh.triangles.flatten() * count + np.repeat(mesh.planes, 3))
+        pairs = np.stack([pairs // count, pairs % count], axis=1)
+        triples = meeting_planes(pairs, planes.constant_normals, len(mesh.vertices))
+        return Built(mesh.vertices, triples, faces)
 
     def parts(self, planes: "Planes") -> dict[int, Polytope]:
         """The convex parts that have an inside, by number."""
@@ -153,22 +174,54 @@ class Planes:
         return self.same[self.rows_of(part)]
 
 
-def _built(mesh: LabelledTriangles, faces: Faces, planes: Planes, damping: float) -> UnionSurface:
+class Built(NamedTuple):
+    """Vertices, three planes that meet in each, and faces."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    triples: Int[np.ndarray, "v 3"]
+    faces: Faces
+
+
+def _from_borders(planes: Planes, chosen: Sequence[int]) -> Built | None:
+    """The surface edge by edge; None where that cannot be decided."""
+    parts = []
+    for part in chosen:
+        rows = planes.rows_of(part)
+        state, own = clipped(planes.constant_normals[rows], planes.constant_offsets[rows])
+        if state == EMPTY:
+            continue
+        if own is None:
+            return None
+        faces = rows[own.faces]
+        # A plane of two parts, or of the box, would have faces that lie on one another.
+        if (planes.same[faces] != faces).any() or faces.max() >= len(planes.same) - 6:
+            return None
+        parts.append(own._replace(planes=rows[own.planes], faces=faces))
+    if not parts:
+        return None
+    borders = borders_of(parts, planes.constant_normals, planes.constant_offsets)
+    if borders is None:
+        return None
+    faces = faces_within(borders, planes.constant_normals)
+    return Built(borders.vertices, borders.triples, faces)
+
+
+def _assembled(
+    points: Float[np.ndarray, "v 3"],
+    triples: Int[np.ndarray, "v 3"],
+    faces: Faces,
+    planes: Planes,
+    damping: float,
+) -> UnionSurface:
     """The mesh of the polygons, its vertices recomputed from their planes."""
-    used = sorted({v for loop in faces.loops for v in loop})
-    place = np.full(len(mesh.vertices), -1)
-    place[used] = np.arange(len(used))
-    loops = [place[loop].tolist() for loop in faces.loops]
-    count = len(planes.same)
-    met = np.unique(mesh.triangles.flatten() * count + np.repeat(mesh.planes, 3))
-    vertex = place[met // count]
-    pairs = np.stack([vertex, met % count], axis=1)[vertex >= 0]
-    triples = meeting_planes(pairs, planes.constant_normals, len(used))
+    used, place = np.unique([v for loop in faces.loops for v in loop], return_inverse=True)
+    corners = iter(place.tolist())
+    loops = [list(islice(corners, len(loop))) for loop in faces.loops]
     vertices = differentiable_meetings(
-        torch.from_numpy(mesh.vertices[used]),
+        torch.from_numpy(points[used]),
         planes.normals,
         planes.offsets,
-        torch.from_numpy(triples),
+        torch.from_numpy(triples[used]),
         damping,
     )
     of_face = torch.tensor(faces.planes)

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from shapeopt.errors import ExtractionError
+from shapeopt.extraction.halfspaces.arrangement import Borders
 from shapeopt.extraction.halfspaces.union import LabelledTriangles, manifold_library
-from shapeopt.mesh.planar import plane_axes
+from shapeopt.mesh.planar import contains, plane_axes
 
 
 class Faces(NamedTuple):
@@ -64,6 +65,63 @@ def faces_of(mesh: LabelledTriangles, normals: Float[np.ndarray, "p 3"]) -> Face
         found.loops.extend(pieces)
         found.planes.extend([plane] * len(pieces))
     return found
+
+
+def faces_within(borders: Borders, normals: Float[np.ndarray, "p 3"]) -> Faces:
+    """The faces with the given borders, cut in the same way.
+
+    Args:
+        borders: of all faces.
+        normals: unit normal of each plane.
+    """
+    found = Faces([], [], 0)
+    areas = _areas(borders, normals)
+    of_plane: dict[int, list[int]] = {}
+    for loop, plane in enumerate(borders.planes.tolist()):
+        of_plane.setdefault(plane, []).append(loop)
+    for plane, own in of_plane.items():
+        faces: dict[int, list[int]] = {loop: [] for loop in own if areas[loop] > 0}
+        for hole in own:
+            if hole not in faces:
+                faces[_around(borders, hole, list(faces), areas, normals[plane])].append(hole)
+        for outer, holes in faces.items():
+            loops = [borders.loops[loop] for loop in (outer, *holes)]
+            if holes:
+                loops = _simple_pieces(borders.vertices, loops, normals[plane])
+                found = found._replace(split=found.split + 1)
+            found.loops.extend(loops)
+            found.planes.extend([plane] * len(loops))
+    return found
+
+
+def _areas(borders: Borders, normals: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "l"]:
+    """Area within each border, negative for holes."""
+    sizes = np.array([len(loop) for loop in borders.loops])
+    starts = np.cumsum(sizes) - sizes
+    corners = borders.vertices[np.concatenate(borders.loops)]
+    following = np.arange(len(corners)) + 1
+    following[starts + sizes - 1] = starts
+    corners -= np.repeat(corners[starts], sizes, axis=0)
+    areas = np.add.reduceat(np.cross(corners, corners[following]), starts, axis=0)
+    return (areas * normals[borders.planes]).sum(axis=1) / 2
+
+
+def _around(
+    borders: Borders,
+    hole: int,
+    outer: Sequence[int],
+    areas: Float[np.ndarray, "l"],
+    normal: Float[np.ndarray, "3"],
+) -> int:
+    """The smallest of the outer borders in a plane that a hole lies within."""
+    if len(outer) == 1:
+        return outer[0]
+    axes = plane_axes(normal)
+    point = axes @ borders.vertices[borders.loops[hole][0]]
+    around = [x for x in outer if contains(borders.vertices[borders.loops[x]] @ axes.T, point)]
+    if not around:
+        raise ExtractionError("a hole lies in no face of the union; please report the network")
+    return min(around, key=lambda x: areas[x])
 
 
 def _twins(triangles: Int[np.ndarray, "t 3"]) -> Int[np.ndarray, "h"]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from shapeopt.extraction.halfspaces.clipping import DONE, EMPTY, clipped
+from shapeopt.extraction.halfspaces.clipping import EMPTY, Convex, clipped
 
 THINNEST = 1e-9
 """Parts whose largest ball has a smaller radius, in box lengths, count as empty."""
@@ -43,12 +43,22 @@ def polytope(
         normals, offsets: of unit length; together they must bound the part.
         near: a guess of a point inside.
     """
-    state, corners, fans, owner = clipped(normals, offsets)
+    state, part = clipped(normals, offsets)
     if state == EMPTY:
         return None
-    if state == DONE:
-        return Polytope(corners.mean(axis=0), corners, fans, owner)
-    return dual(normals, offsets, near)
+    return dual(normals, offsets, near) if part is None else with_fans(part)
+
+
+def with_fans(part: Convex) -> Polytope:
+    """The same part as triangles."""
+    sizes = np.diff(part.starts)
+    # Corner i of a face makes a triangle with the next and the face's first.
+    first, last = np.repeat(part.starts[:-1], sizes), np.repeat(part.starts[1:] - 1, sizes)
+    at = np.arange(len(part.loops))
+    inner = (at > first) & (at < last)
+    triangles = part.loops[np.stack([first[inner], at[inner], at[inner] + 1], axis=1)]
+    planes = np.repeat(part.faces, sizes)[inner]
+    return Polytope(part.points.mean(axis=0), part.points, triangles, planes)
 
 
 def dual(

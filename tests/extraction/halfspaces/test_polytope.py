@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from shapeopt.extraction.halfspaces.clipping import DONE, DOUBTFUL, EMPTY, clipped
-from shapeopt.extraction.halfspaces.polytope import dual, inner_point, polytope
+from shapeopt.extraction.halfspaces.polytope import dual, inner_point, polytope, with_fans
 
 AXES = np.concatenate([np.eye(3), -np.eye(3)])
 
@@ -19,7 +19,9 @@ def test_a_box():
     # Every triangle lies on the plane that it names.
     offsets = np.array([1, 2, 3, 1, 0, 0.0])
     heights = (part.vertices[part.triangles] * AXES[part.planes][:, None]).sum(axis=2)
-    np.testing.assert_allclose(heights, np.repeat(offsets[part.planes][:, None], 3, axis=1), atol=1e-15)
+    np.testing.assert_allclose(
+        heights, np.repeat(offsets[part.planes][:, None], 3, axis=1), atol=1e-15
+    )
 
 
 def test_many_planes_in_one_point_stay_closed():
@@ -65,13 +67,14 @@ def test_cutting_and_the_dual_hull_give_the_same_part():
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         normals = np.concatenate([normals, AXES])
         offsets = np.concatenate([rng.normal(0.2, 0.15, count), np.full(6, 0.5)])
-        state, vertices, triangles, planes = clipped(normals, offsets)
+        state, part = clipped(normals, offsets)
         hull = dual(normals, offsets)
         if hull is None:
             assert state == EMPTY
             empty += 1
             continue
         assert state == DONE
+        _, vertices, triangles, planes = with_fans(part)
         mesh = trimesh.Trimesh(vertices, triangles, process=False)
         assert mesh.is_watertight
         assert mesh.is_winding_consistent
