@@ -9,7 +9,7 @@ from tqdm import tqdm
 from shapeopt.data.cloud import PointCloud
 from shapeopt.data.loading import load
 from shapeopt.errors import InputError
-from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
+from shapeopt.extraction.halfspaces import HalfSpaces
 from shapeopt.extraction.halfspaces.union import manifold_library
 from shapeopt.lowpoly.search import TOLERANCE, LowPoly, find
 from shapeopt.mesh.certificate import certify
@@ -26,6 +26,7 @@ def run(
     faces: int | None = None,
     error: float | None = None,
     parts: int | None = None,
+    triangles: bool = False,
     convex: Path | None = None,
     seed: int = 0,
     effort: float = 1.0,
@@ -38,6 +39,7 @@ def run(
         faces: polygons to have; or
         error: mean distance to reach, fraction of the longest side.
         parts: convex parts to start with; as many as suit the faces if None.
+        triangles: make triangles whose vertices move freely; ``faces`` is their number.
         convex: folder for the convex parts, with URDF and MJCF; None for none.
         seed: of everything random.
         effort: factor on the number of steps.
@@ -56,7 +58,8 @@ def run(
     with told(f"reading {scan} ..."):
         cloud = load(scan, seed=seed)
     with _Bar() as bar:
-        found = find(cloud, faces, error, parts=parts, seed=seed, steps=effort, progress=bar.update)
+        chosen = {"parts": parts, "triangles": triangles, "seed": seed, "steps": effort}
+        found = find(cloud, faces, error, **chosen, progress=bar.update)
     _write(found, cloud, output)
     if convex is not None:
         with torch.no_grad():
@@ -71,15 +74,19 @@ def run(
 def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
     """What was found, and whether that is what was asked for."""
     surface, checked = found.surface, certify(found.surface)
-    visible = len({part_of(surface, i, found) for i in range(surface.num_faces)})
+    count = len(surface.triangles())
+    if surface is found.union:
+        visible = len(set(_parts_of(found)))
+        what = f"{surface.num_faces:,} polygons ({count:,} triangles) of {visible} convex parts"
+    else:
+        what = f"{count:,} triangles"
     lines = [
-        f"{surface.num_faces:,} polygons ({len(surface.triangles()):,} triangles) of {visible} "
-        f"convex parts, mean distance {found.distance:.2e}, largest "
+        f"{what}, mean distance {found.distance:.2e}, largest "
         f"{found.measures['hausdorff']:.2e} of the longest side",
         checked.summary(),
     ]
-    if surface.num_split:
-        lines.append(f"{surface.num_split} faces with holes were cut into simple polygons")
+    if surface is found.union and found.union.num_split:
+        lines.append(f"{found.union.num_split} faces with holes were cut into simple polygons")
     if faces is not None and abs(surface.num_faces - faces) > TOLERANCE * faces:
         lines.append(_missed_faces(surface.num_faces, faces))
     if error is not None and found.distance > error:
@@ -102,19 +109,19 @@ def _missed_faces(got: int, wanted: int) -> str:
     )
 
 
-def part_of(surface: UnionSurface, face: int, found: LowPoly) -> int:
-    """The convex part that a polygon belongs to; -1 in the border of the box."""
-    plane, count = int(surface.face_planes[face]), found.network.offsets.numel()
-    return plane // found.network.planes.shape[1] if plane < count else -1
+def _parts_of(found: LowPoly) -> list[int]:
+    """The convex part that each polygon of the union belongs to; -1 in the border of the box."""
+    parts, planes, _ = found.network.planes.shape
+    own = found.union.face_planes // planes
+    return torch.where(own < parts, own, -1).tolist()
 
 
 def _write(found: LowPoly, cloud: PointCloud, output: Path) -> None:
     mesh = cloud.normalisation.undo_mesh(found.surface)
-    if output.suffix.lower() != ".obj":
+    if output.suffix.lower() != ".obj" or found.surface is not found.union:
         write_mesh(mesh, output)
         return
-    numbers = [part_of(found.surface, i, found) for i in range(mesh.num_faces)]
-    names = ["border" if part < 0 else f"part_{part:03d}" for part in numbers]
+    names = ["border" if part < 0 else f"part_{part:03d}" for part in _parts_of(found)]
     write_grouped_obj(mesh, names, output)
 
 

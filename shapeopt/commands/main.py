@@ -302,6 +302,11 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
     )
     command.add_argument(
+        "--triangles",
+        action="store_true",
+        help="make triangles whose vertices move freely, and let --faces count them",
+    )
+    command.add_argument(
         "--convex",
         metavar="FOLDER",
         type=Path,

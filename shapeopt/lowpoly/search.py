@@ -15,6 +15,8 @@ from shapeopt.lowpoly.fit import FitSettings, Progress, fit
 from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.lowpoly.shape import Goal, ShapeSettings, shape
+from shapeopt.lowpoly.triangles import TriangleSettings, freed
+from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.networks.convex_union import ConvexUnion
 from shapeopt.training.batches import BatchSource
 
@@ -38,12 +40,15 @@ class LowPoly:
 
     Attributes:
         network: the convex parts, without idle planes.
-        surface: of their union, without cavities; no graph.
-        measures: of :func:`shapeopt.evaluation.measures.evaluate`, lengths in longest sides.
+        union: their surface, without cavities; no graph.
+        surface: the result: the union, or triangles near it.
+        measures: of the result, see :func:`shapeopt.evaluation.measures.evaluate`; lengths in
+            longest sides.
     """
 
     network: ConvexUnion
-    surface: UnionSurface
+    union: UnionSurface
+    surface: PolygonMesh
     measures: dict[str, float]
 
     @property
@@ -58,17 +63,21 @@ def find(
     error: float | None = None,
     *,
     parts: int | None = None,
+    triangles: bool = False,
     seed: int = 0,
     steps: float = 1.0,
     progress: Progress | None = None,
 ) -> LowPoly:
     """Fits, shapes, and takes out what does nothing.
 
+    For triangles the fit is enough to start from: its vertices are then moved one by one.
+
     Args:
         cloud: normalised.
         faces: polygons to have; or
         error: mean distance to reach, in longest sides of the cloud.
         parts: convex parts; as many as suit the number of faces if None.
+        triangles: whether the result is of triangles, and ``faces`` their number.
         seed: of everything random.
         steps: factor on the numbers of steps.
         progress: is told how far it is.
@@ -77,7 +86,7 @@ def find(
         InputError: for a goal that is none, a number of parts below 1, and a cloud without inside.
         ExtractionError: if a surface cannot be built.
     """
-    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+    side = _side(cloud)
     goal = Goal(faces, None if error is None else error * side)
     wanted = faces if faces is not None else math.ceil(FACES_TIMES_ERROR / (error or 1))
     planes = wanted * PLANES_PER_FACE
@@ -89,6 +98,9 @@ def find(
     network = ConvexUnion(count, per_part, seed=seed)
     network.start_from(batches.points[batches.distances < 0], seed)
     fit(network, batches, FitSettings(steps=_scaled(FitSettings().steps, steps)), progress)
+    if triangles:
+        moving = TriangleSettings(steps=_scaled(TriangleSettings().steps, steps))
+        return _triangulated(network, batches, cloud, goal, wanted, moving, progress)
     settings = ShapeSettings(steps=_scaled(ShapeSettings().steps, steps))
     if goal.faces is not None:
         network = _to_faces(network, batches, cloud, goal.faces, settings, progress)
@@ -97,20 +109,50 @@ def find(
     return measured(without_idle_planes(network), cloud)
 
 
-def measured(network: ConvexUnion, cloud: PointCloud, samples: int = 100_000) -> LowPoly:
-    """The network with its outer surface and what that measures.
+def measured(
+    network: ConvexUnion,
+    cloud: PointCloud,
+    samples: int = 100_000,
+    surface: PolygonMesh | None = None,
+) -> LowPoly:
+    """The network with its outer surface and what that measures, or another surface.
 
     Raises:
-        ExtractionError: if the surface cannot be built.
+        ExtractionError: if the union cannot be built.
     """
     with torch.no_grad():
-        surface = without_cavities(HalfSpaces()(network))
-    measures = evaluate(surface, _reference(cloud), samples)
-    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+        union = without_cavities(HalfSpaces()(network))
+    chosen = union if surface is None else surface
+    measures = evaluate(chosen, _reference(cloud), samples)
     lengths = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
-    return LowPoly(
-        network, surface, {k: v / side if k in lengths else v for k, v in measures.items()}
-    )
+    side = _side(cloud)
+    scaled = {k: v / side if k in lengths else v for k, v in measures.items()}
+    return LowPoly(network, union, chosen, scaled)
+
+
+def _triangulated(
+    network: ConvexUnion,
+    batches: BatchSource,
+    cloud: PointCloud,
+    goal: Goal,
+    count: int,
+    settings: TriangleSettings,
+    progress: Progress | None,
+) -> LowPoly:
+    """As many triangles as asked for; for an error as many as reach it, found by trying."""
+    network = without_idle_planes(network)
+    with torch.no_grad():
+        union = without_cavities(HalfSpaces()(network))
+    for _ in range(ROUNDS):
+        mesh = freed(union, count, batches, cloud, settings, progress)
+        found = measured(network, cloud, surface=mesh)
+        if goal.error is None:
+            break
+        missed = found.distance * _side(cloud) / goal.error
+        if 0.93 < missed <= 1:
+            break
+        count = max(8, math.ceil(count * (1.03 * missed) ** 1.2))
+    return found
 
 
 def _to_faces(
@@ -151,7 +193,7 @@ def _to_error(
     less than what is measured at the end.
     """
     assert goal.error is not None
-    side = float(np.ptp(cloud.points.numpy(), axis=0).max())
+    side = _side(cloud)
     aim = 0.95 * goal.error
     shape(network, batches, cloud, Goal(error=aim), settings, progress)
     short = _shorter(settings, 3)
@@ -162,6 +204,11 @@ def _to_error(
         aim *= 0.96 * goal.error / reached
         shape(network, batches, cloud, Goal(error=aim), short, progress)
     return network
+
+
+def _side(cloud: PointCloud) -> float:
+    """Longest side of a cloud."""
+    return float(np.ptp(cloud.points.numpy(), axis=0).max())
 
 
 def _reference(cloud: PointCloud) -> Reference:

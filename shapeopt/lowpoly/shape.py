@@ -62,8 +62,8 @@ class ShapeSettings:
     damping: float = 0.05
     fit_weight: float = 0.2
     near: float = 0.02
-    way: float = 0.6
-    start_price: float = 0.2
+    way: float = 0.4
+    start_price: float = 0.5
     gain: float = 0.2
 
 

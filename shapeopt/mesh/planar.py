@@ -27,7 +27,7 @@ def signed_area(points: Float[np.ndarray, "n 2"]) -> float:
 
 
 def contains(polygon: Float[np.ndarray, "n 2"], point: Float[np.ndarray, "2"]) -> bool:
-    """Whether a point lies within a simple polygon: a ray from it crosses the border oddly often."""
+    """Whether a point lies in a simple polygon: a ray from it crosses the border oddly often."""
     one, two = polygon - point, np.roll(polygon, -1, axis=0) - point
     crosses = (one[:, 1] < 0) != (two[:, 1] < 0)
     right = (_cross(one, two) > 0) == (two[:, 1] > one[:, 1])
