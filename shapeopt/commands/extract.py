@@ -1,5 +1,6 @@
 """The exact surface of a training or a network as a mesh: ``shapeopt extract FILE -o mesh.ply``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from shapeopt.errors import InputError
 from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import METHODS, extract_complex
 from shapeopt.extraction.extractor import Extractor
+from shapeopt.extraction.subdivision import Subdivision
 from shapeopt.extraction.tracing import Tracing
 from shapeopt.output.certified import write_certified
 from shapeopt.output.export import check_suffix
@@ -27,6 +29,8 @@ def run(
     method: str | None = None,
     seeds: int | None = None,
     dtype: str | None = None,
+    blocks: int | None = None,
+    processes: int = 1,
     **of_network: Any,
 ) -> None:
     """Extracts, writes and prints.
@@ -38,6 +42,8 @@ def run(
         method: a key of :data:`METHODS`; None for subdivision.
         seeds: cells along a side of the grid that tracing starts from.
         dtype: to compute with, "float32" or "float64"; None as in the training or the network.
+        blocks: that subdivision cuts the box into along each side; None as in the training.
+        processes: that work on blocks at a time.
         of_network: settings that only a network has, see :func:`open_source`.
 
     Raises:
@@ -46,15 +52,23 @@ def run(
         OSError: if the mesh cannot be written.
     """
     cells = output.suffix.lower() == CELLS
-    if cells and method is not None:
-        raise InputError(f"--method is for the surface; {output} gets all cells, by subdivision")
+    if cells and (method is not None or blocks is not None):
+        raise InputError(f"--method and --blocks are for the surface; {output} gets all cells")
     if not cells:
         check_suffix(output)
     opened = open_source(source, _extractor(method, seeds), dtype, **of_network)
+    if blocks is not None or processes != 1:
+        opened = _in_blocks(opened, blocks or 1, processes)
     if cells:
         _write_cells(opened, output)
     else:
         _write_surface(opened, output)
+
+
+def _in_blocks(source: Source, blocks: int, processes: int) -> Source:
+    if not isinstance(source.extractor, Subdivision):
+        raise InputError("--blocks and --processes are settings of subdivision; leave out --method")
+    return replace(source, extractor=replace(source.extractor, blocks=blocks, processes=processes))
 
 
 def _write_surface(source: Source, output: Path) -> None:

@@ -153,6 +153,21 @@ def _extract(command: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
     )
     command.add_argument(
+        "--blocks",
+        metavar="N",
+        type=int,
+        help="with subdivision: cut the box into N blocks along each side, and hold one at a time; "
+        "the mesh is the same (default: 1)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--processes",
+        metavar="N",
+        type=int,
+        help="with --blocks: that work on blocks at a time (default: 1)",
+        default=argparse.SUPPRESS,
+    )
+    command.add_argument(
         "--dtype",
         choices=["float32", "float64"],
         help="to compute with (default: as in the training, or the network)",

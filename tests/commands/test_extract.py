@@ -62,15 +62,17 @@ def test_settings_are_taken(tmp_path, capsys):
         "double": [],
         "single": ["--dtype", "float32"],
         "traced": ["--method", "trace", "--seeds", "16"],
+        "blocks": ["--blocks", "2"],
     }.items():
         extract("-o", tmp_path / f"{name}.ply", *settings)
         assert "118 polygons" in capsys.readouterr().out
-    double, single, traced = (
+    double, single, traced, blocks = (
         np.sort(trimesh.load(tmp_path / f"{name}.ply", process=False).vertices, axis=0)
-        for name in ("double", "single", "traced")
+        for name in ("double", "single", "traced", "blocks")
     )
     assert 1e-12 < np.abs(double - single).max() < 1e-3
     np.testing.assert_allclose(double, traced, atol=1e-9)
+    np.testing.assert_allclose(double, blocks, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,9 @@ def test_settings_are_taken(tmp_path, capsys):
         (["-o", "out.ply", "--seeds", "8"], "--seeds is a setting of tracing"),
         (["-o", "out.ply", "--method", "trace", "--seeds", "0"], "seeds is 0"),
         (["-o", "/dev/null/out.ply"], "/dev/null"),
-        (["-o", "out.vtu", "--method", "trace"], "gets all cells, by subdivision"),
+        (["-o", "out.vtu", "--method", "trace"], "gets all cells"),
+        (["-o", "out.ply", "--method", "trace", "--blocks", "2"], "settings of subdivision"),
+        (["-o", "out.ply", "--processes", "2"], "several processes need blocks"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, message, tmp_path, monkeypatch):
