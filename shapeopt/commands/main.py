@@ -153,6 +153,17 @@ def _extract(command: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
     )
     command.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        help="to compute with (default: as in the training, or the network)",
+        default=argparse.SUPPRESS,
+    )
+    _in_blocks(command)
+    _of_network(command)
+
+
+def _in_blocks(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--blocks",
         metavar="N",
         type=int,
@@ -167,13 +178,6 @@ def _extract(command: argparse.ArgumentParser) -> None:
         help="with --blocks: that work on blocks at a time (default: 1)",
         default=argparse.SUPPRESS,
     )
-    command.add_argument(
-        "--dtype",
-        choices=["float32", "float64"],
-        help="to compute with (default: as in the training, or the network)",
-        default=argparse.SUPPRESS,
-    )
-    _of_network(command)
 
 
 def _info(command: argparse.ArgumentParser) -> None:
