@@ -1,6 +1,6 @@
 """What cutting the box into blocks does to memory and time.
 
-    python -m experiments.extraction_speed.blocks NETWORK.npz
+    python -m experiments.extraction_speed.blocks NETWORK
 
 Each case runs in a process of its own. Writes ``blocks.json`` and prints the same as a table.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import shapeopt
-from experiments.extraction_speed.run import stored_network
+from experiments.extraction_speed.run import load
 from experiments.runs import machine, markdown_table
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ MEGABYTE = 1 << 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", type=Path, help="weights W0, b0, W1, ... as .npz")
+    parser.add_argument("network", help="a stored one, path.npz, or a random one: 3,64,4")
     parser.add_argument("--blocks", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -38,19 +38,19 @@ def main() -> None:
     rows = []
     for case in cases:
         command = [sys.executable, "-m", "experiments.extraction_speed.blocks"]
-        command += [str(options.network), "--case", json.dumps(case)]
+        command += [options.network, "--case", json.dumps(case)]
         rows.append(json.loads(subprocess.run(command, check=True, stdout=-1, text=True).stdout))
         print(rows[-1], flush=True)
     if len({row["keys"] for row in rows}) > 1:
         raise SystemExit("the vertices are not the same in all cases")
-    results = {"machine": machine(), "network": options.network.stem, "cases": rows}
+    results = {"machine": machine(), "network": Path(options.network).stem, "cases": rows}
     (HERE / "blocks.json").write_text(json.dumps(results, indent=1) + "\n")
     print(markdown_table([{k: v for k, v in row.items() if k != "keys"} for row in rows]))
 
 
-def measured(path: Path, blocks: int, processes: int) -> dict:
+def measured(name: str, blocks: int, processes: int) -> dict:
     """Seconds, memory above what the loaded code takes, and the keys of all vertices."""
-    network = stored_network(path)
+    network = load(name)
     torch.manual_seed(0)
     with torch.no_grad():
         shapeopt.extract_surface(shapeopt.sdf_network(16, 2))  # loads the code
