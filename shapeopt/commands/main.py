@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shapeopt.commands.faults import mendable
+
 DESCRIPTION = """\
 Trains neural implicit shapes and optimises them through their exact polyhedral surface.
 
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stopped:
         sys.exit(128 + int(stopped.args[0] if stopped.args else signal.SIGINT))
     except Exception as error:
-        reason = _mendable(error)
+        reason = mendable(error)
         if reason is None:
             raise
         sys.exit(f"error: {reason}")
@@ -76,21 +78,6 @@ def _module(command: str) -> Any:
     return importlib.import_module(f"shapeopt.commands.{command}")
 
 
-def _mendable(error: Exception) -> str | None:
-    """What is wrong, in words, if it lies in what the user gave."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from shapeopt.errors import ExtractionError, InputError
-
-    known = (InputError, ExtractionError, HydraException, OmegaConfBaseException)
-    if isinstance(error, known):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return None
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands: ``command`` is its name, the rest the keywords of its ``run``."""
     top = argparse.ArgumentParser(
@@ -109,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         ("extract", "write the exact surface of a training as a mesh", _extract),
         ("info", "what a network and its surface are: layers, regions, polygons, genus", _info),
         ("evaluate", "measure a mesh or a training against the true surface", _evaluate),
+        ("compare", "trainings side by side: a table, and polygons against distance", _compare),
         ("simplify", "fewer polygons for the surface of a training", _simplify),
         ("lowpoly", "a scan with few faces, closed, and its convex parts", _lowpoly),
     ):
@@ -259,6 +247,28 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         dest="as_json",
         action="store_true",
         help="print one JSON object",
+        default=argparse.SUPPRESS,
+    )
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Puts trainings side by side: in what they differ, and what came out. A plot has polygons "
+        "against distance."
+    )
+    command.add_argument(
+        "folders",
+        metavar="FOLDER",
+        type=Path,
+        nargs="+",
+        help="of a training, or of a sweep: outputs/bunny/DATE",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help=".png, .svg or .pdf of the plot (default: pareto.png in the folder that holds all)",
         default=argparse.SUPPRESS,
     )
 

@@ -1,6 +1,7 @@
 """Trains as configured: ``shapeopt train experiment=bunny``. See conf/config.yaml."""
 
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ and checkpoints in the folder `output`.
 
   shapeopt train experiment=smoke                          a few seconds: everything runs
   shapeopt train experiment=bunny                          the bunny that comes with shapeopt
-  shapeopt train data.path=scan.ply                        a shape of your own, cloud or mesh
+  shapeopt train --data scan.ply                           a shape of your own, cloud or mesh
   shapeopt train experiment=bunny 'loss=[distance,face_count]' losses.face_count.weight=3e-7
   shapeopt train -m experiment=bunny model.width=8,16      a sweep
   shapeopt train resume=outputs/.../checkpoints/last.pt    go on, with any setting changed
@@ -29,7 +30,8 @@ and checkpoints in the folder `output`.
 options:
   -h, --help     this text
   --data FILE    a shape of your own, as data.path=FILE, with any letters in its name
-  -m             one training for every combination of the values given with commas
+  -m             one training for every combination of the values given with commas, and a table
+                 of all; into the same output=FOLDER again it goes on where it was stopped
   --cfg job      print the settings that a training would have, and stop
   --hydra-help   all options of Hydra, which reads the settings (https://hydra.cc)
 """
@@ -49,8 +51,8 @@ def run(arguments: Sequence[str]) -> None:
     # Errors come out as they are, not as Hydra prints them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+
+    from shapeopt.commands.sweep import is_sweep, with_short_folders
 
     failures: list[Exception] = []
 
@@ -58,18 +60,23 @@ def run(arguments: Sequence[str]) -> None:
         try:
             _job(config)
         except Exception as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:  # Hydra tells which of them it was
-                raise
             failures.append(error)
 
     configured = hydra.main(
         version_base="1.3", config_path=str(shipped_folder() / "conf"), config_name="config"
     )(job)
-    sys.argv = [sys.argv[0], *_with_own_file(arguments)]  # where Hydra looks
+    # Where Hydra looks for them.
+    sys.argv = [sys.argv[0], *with_short_folders(_with_own_file(arguments))]
     try:
         configured()
         if failures:
             raise failures[0]
+        if is_sweep(arguments):
+            _end_sweep()
+    except KeyboardInterrupt:
+        if is_sweep(arguments):
+            _tell_how_to_go_on(arguments)
+        raise
     except OSError as error:
         if (
             error.filename is None
@@ -110,7 +117,9 @@ def _quoted(path: str) -> str:
 def _job(config: "DictConfig") -> None:
     """One training, in the folder that Hydra made for it."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
+    from shapeopt.commands.sweep import run_in_sweep
     from shapeopt.training.resuming import resumed_config
     from shapeopt.training.run import run as train
 
@@ -120,7 +129,41 @@ def _job(config: "DictConfig") -> None:
         config = resumed_config(
             resume, config, list(hydra_config.overrides.task), list(hydra_config.runtime.choices)
         )
-    train(config, Path(hydra_config.runtime.output_dir), resume)
+    folder = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode is RunMode.MULTIRUN:
+        run_in_sweep(config, folder, resume, train)
+    else:
+        train(config, folder, resume)
+
+
+def _end_sweep() -> None:
+    """The table and plot of all runs.
+
+    Raises:
+        InputError: if some of them failed.
+    """
+    from shapeopt.commands import compare
+    from shapeopt.commands.sweep import ERROR_FILE, Sweep
+
+    if Sweep.folder is None:  # such as with --cfg job
+        return
+    compare.run([Sweep.folder])
+    failed = [run for run in compare.read_runs(Sweep.folder) if (run.folder / ERROR_FILE).exists()]
+    if failed:
+        raise InputError(
+            f"{len(failed)} of the runs failed; the same command with output={Sweep.folder} tries "
+            "them again, and skips what is done"
+        )
+
+
+def _tell_how_to_go_on(arguments: Sequence[str]) -> None:
+    from shapeopt.commands.sweep import Sweep
+    from shapeopt.output.terminal import show
+
+    if Sweep.folder is not None:
+        settings = [word for word in arguments if not word.startswith("output=")]
+        command = shlex.join(["shapeopt", "train", *settings, f"output={Sweep.folder}"])
+        show(f"the sweep was stopped; go on with: {command}")
 
 
 def _help(conf: Path) -> str:

@@ -137,6 +137,11 @@ class RunLog:
         if mesh is not None:
             self._waiting[name] = mesh
 
+    def summarise(self, numbers: Mapping[str, float]) -> None:
+        """Set numbers of the W&B run as a whole, as "final/name"; W&B sorts runs by them."""
+        if self._wandb is not None:
+            self._wandb.summarise({f"final/{name}": value for name, value in numbers.items()})
+
     def log_artifacts(
         self,
         mesh: str | os.PathLike[str] | None = None,

@@ -83,6 +83,10 @@ class WandbRun:
             f"did not take step {step}", lambda: self._run.log(dict(row), step=step, commit=True)
         )
 
+    def summarise(self, numbers: Mapping[str, float]) -> None:
+        """Set numbers of the run as a whole, by which W&B sorts and sweeps."""
+        self._attempt("did not take the summary", lambda: self._run.summary.update(dict(numbers)))
+
     def mesh(self, path: Path) -> Any:
         """A GLB file as a value to log, or None."""
         return self._attempt("did not take a mesh", lambda: self._wandb.Object3D(str(path)))

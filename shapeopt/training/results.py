@@ -1,8 +1,10 @@
 """What a training leaves behind: meshes, picture, report, and the table on the terminal."""
 
 import copy
+import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from shapeopt.extraction.certificate import SurfaceCertificate, certify_surface
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.certified import write_certified
+from shapeopt.output.files import write_whole
 from shapeopt.output.report import write_report
 from shapeopt.output.run_log import METRICS_FILE, RunLog, read_metrics
 from shapeopt.output.terminal import show, show_table
@@ -23,7 +26,9 @@ from shapeopt.output.viewing import render_png
 from shapeopt.output.waiting import told
 from shapeopt.training.config import build, build_extraction, exporting_extractor
 from shapeopt.training.loop import Training
-from shapeopt.training.summary import curves_as_shown, summary_table, units_note
+from shapeopt.training.summary import curves_as_shown, measured, summary_table, units_note
+
+RESULTS_FILE = "results.json"
 
 
 class Result(NamedTuple):
@@ -41,7 +46,7 @@ class Result(NamedTuple):
 
 
 def write_results(training: Training, config: DictConfig, folder: Path, log: RunLog) -> None:
-    """Writes meshes before and after, ``surface.png`` and ``report.html``; prints the table.
+    """Writes meshes before and after, a picture, ``report.html`` and ``results.json``; prints.
 
     *Before* is the end of the fit phase, *after* the current state; a training that has not come
     to the shape phase has only the latter, and one whose surface was lost only the former. Meshes
@@ -53,7 +58,7 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
         training: finished or interrupted.
         config: of the experiment.
         folder: for the outputs.
-        log: gets the last mesh and checkpoint as artifacts.
+        log: gets the last mesh and checkpoint as artifacts, and the last numbers as summary.
 
     Raises:
         OSError: if a file cannot be written; names it.
@@ -76,7 +81,9 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     with told(
         f"measuring distances with {config.evaluation_samples:,} samples of each surface ..."
     ):
-        table = _write_report(training, config, folder, results, config.evaluation_samples)
+        table, numbers = _write_report(training, config, folder, results, config.evaluation_samples)
+    last = _write_numbers(training, config.name, folder, numbers)
+    log.summarise({name: value for name, value in last.items() if value is not None})
     show_table(table)
     for label, result in results.items():
         show(f"mesh_{label}: {result.certificate.summary(unit)}")
@@ -84,13 +91,41 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     show(f"everything is in {folder} (open report.html in a browser)")
 
 
+def _write_numbers(
+    training: Training, name: str, folder: Path, numbers: Mapping[str, Mapping[str, float]]
+) -> dict[str, float | None]:
+    """The table for programs, such as `shapeopt compare`; returns its last column.
+
+    Names are those of the curves, lengths in longest sides of the data's box.
+    """
+    surfaces = {
+        label: {
+            key.removeprefix("surface/"): value if math.isfinite(value) else None
+            for key, value in values.items()
+        }
+        for label, values in numbers.items()
+    }
+    facts = {
+        "name": name,
+        "finished": training.step == training.fit.steps + training.shape.steps,
+        "step": training.step,
+        "seconds": training.seconds,
+        "surfaces": surfaces,
+    }
+    write_whole(folder / RESULTS_FILE, json.dumps(facts, indent=1).encode())
+    return list(surfaces.values())[-1]
+
+
 def _write_report(
     training: Training, config: DictConfig, folder: Path, results: dict[str, Result], samples: int
-) -> list[dict[str, str]]:
-    """Returns the table in it; without samples, distances are not measured."""
+) -> tuple[list[dict[str, str]], dict[str, dict[str, float]]]:
+    """Returns the table in it and its numbers; without samples, distances are not measured."""
     unit = 1 / training.cloud.normalisation.scale
     surfaces = {label: result.surface for label, result in results.items()}
-    table = summary_table(training, surfaces, samples)
+    numbers = {
+        label: measured(surface, training.cloud, samples) for label, surface in surfaces.items()
+    }
+    table = summary_table(training, surfaces, numbers)
     write_report(
         folder / "report.html",
         config.name,
@@ -102,7 +137,7 @@ def _write_report(
         subtitle=units_note(training.cloud),
         up=config.up,
     )
-    return table
+    return table, numbers
 
 
 def _results(training: Training, config: DictConfig) -> Iterator[tuple[str, Result]]:

@@ -42,19 +42,40 @@ SURFACE = {
 }
 
 
+def measured(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dict[str, float]:
+    """The numbers of a surface, by the names of `SURFACE` and `DISTANCES`; lengths in sides.
+
+    Args:
+        surface: in the training's box.
+        cloud: of the training.
+        samples: points per surface that the distance to the truth is measured with; 0 for not
+            measuring it, which takes longest.
+    """
+    numbers = surface_scalars(surface)
+    if samples:
+        numbers |= evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
+    side = longest_side(cloud)
+    return {
+        name: numbers[name] / side**quantity.power
+        for name, quantity in (SURFACE | DISTANCES).items()
+        if name in numbers
+    }
+
+
 def summary_table(
-    training: Training, surfaces: Mapping[str, PolyhedralSurface], samples: int
+    training: Training,
+    surfaces: Mapping[str, PolyhedralSurface],
+    numbers: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, str]]:
     """Measures of each surface, then of the training, as text under the headings.
 
     Args:
         training: finished or interrupted.
         surfaces: "after", and "before" if there was a shape phase; in the training's box.
-        samples: points per surface that the distance to the truth is measured with; 0 for not
-            measuring it, which takes longest.
+        numbers: of each, see `measured`.
     """
     columns = {
-        label: _measures(surface, training.cloud, samples)
+        label: _measures(surface, numbers[label])
         | {f"loss {n}": _value(f, surface) for n, f in training.geometry_losses.items()}
         | _costs(training, label)
         for label, surface in surfaces.items()
@@ -93,24 +114,14 @@ def longest_side(cloud: PointCloud) -> float:
     return float((cloud.points.amax(dim=0) - cloud.points.amin(dim=0)).max())
 
 
-def _measures(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dict[str, str]:
-    side = longest_side(cloud)
-    numbers = surface_scalars(surface)
-    distances: dict[str, float] = {}
-    if samples:
-        distances = evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
-
-    def texts(quantities: Mapping[str, Quantity], values: Mapping[str, float]) -> dict[str, str]:
-        return {
-            q.label: format(values[name] * q.factor / side**q.power, q.form)
-            if name in values
-            else "not measured"
-            for name, q in quantities.items()
-        }
-
-    return {
-        **texts(SURFACE, numbers),
-        **texts(DISTANCES, distances),
+def _measures(surface: PolyhedralSurface, numbers: Mapping[str, float]) -> dict[str, str]:
+    texts = {
+        quantity.label: format(numbers[name] * quantity.factor, quantity.form)
+        if name in numbers
+        else "not measured"
+        for name, quantity in (SURFACE | DISTANCES).items()
+    }
+    return texts | {
         "V - E + F": f"{surface.euler_characteristic}",
         "closed": "yes" if surface.is_closed else "no",
     }

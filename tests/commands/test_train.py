@@ -1,6 +1,7 @@
 """The command itself, in a process of its own, as a user runs it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,17 +122,21 @@ def test_resume_keeps_its_data(smoke, tmp_path):
 
 
 def test_a_sweep_keeps_its_runs_apart(tmp_path):
-    train(
-        "-m",
-        "experiment=smoke",
-        "model.width=4,5",
-        "training.fit.steps=40",
-        "training.shape.steps=0",
-        f"output={tmp_path}",
-    )
+    """One of them fails; all are in the table; a second time none is trained again."""
+    settings = ["training.fit.steps=40", "training.shape.steps=0", f"output={tmp_path}"]
+    sweep = ["-m", "experiment=smoke", "model.width=4,0,5", *settings]
+    printed = train(*sweep, expect=1)
     folders = sorted(path for path in tmp_path.iterdir() if path.is_dir())
-    assert ["model.width=4" in folders[0].name, "model.width=5" in folders[1].name] == [True, True]
-    for folder, width in zip(folders, (4, 5), strict=True):
+    assert [folder.name for folder in folders] == ["0_width=4", "1_width=0", "2_width=5"]
+    assert (tmp_path / "pareto.png").stat().st_size > 0
+    assert "1_width=0: failed: the network's width is 0" in printed
+    assert f"error: 1 of the runs failed; the same command with output={tmp_path}" in printed
+    assert "Traceback" not in printed
+    rows = [line.split() for line in printed.splitlines() if re.match(r"\d_width=\d ", line)]
+    assert [row[:2] for row in rows] == [["0_width=4", "4"], ["1_width=0", "0"], ["2_width=5", "5"]]
+    again = train(*sweep, expect=1)
+    assert again.count("is done already") == 2
+    for folder, width in zip((folders[0], folders[2]), (4, 5), strict=True):
         assert OmegaConf.load(folder / "config.yaml").model.width == width
         assert len(list(folder.glob("wandb/offline-run-*"))) == 1
         assert (folder / "report.html").exists()

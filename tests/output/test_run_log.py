@@ -79,6 +79,16 @@ def history(run_dir):
     return rows
 
 
+def summary(run_dir):
+    """Numbers set for an offline run as a whole."""
+    return {
+        "/".join(item.nested_key) or item.key: json.loads(item.value_json)
+        for record in finished_records(run_dir)
+        if record.WhichOneof("record_type") == "summary"
+        for item in record.summary.update
+    }
+
+
 def artifact_types(run_dir):
     found = finished_records(run_dir)
     return [r.artifact.type for r in found if r.WhichOneof("record_type") == "artifact"]
@@ -95,6 +105,14 @@ def warnings_of(caplog):
 def test_importing_leaves_wandb_alone():
     code = "import sys, shapeopt.output.run_log; sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_numbers_of_a_run_are_in_its_summary(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.log(0, {"loss": 1.5})
+        log.summarise({"distance": 0.25, "polygons": 12})
+    (run_dir,) = offline_runs(tmp_path)
+    assert summary(run_dir).items() >= {"final/distance": 0.25, "final/polygons": 12}.items()
 
 
 def test_file_has_one_flushed_line_per_step(tmp_path):

@@ -77,6 +77,20 @@ def test_the_last_mesh_misses_nothing_that_tracing_missed(left, tmp_path, capsys
     )
 
 
+def test_the_numbers_are_left_for_programs(left, tmp_path):
+    left()
+    facts = json.loads((tmp_path / "results.json").read_text())
+    assert (facts["finished"], facts["step"], facts["name"]) == (False, 0, "smoke")
+    after = facts["surfaces"]["after"]
+    assert after["polygons"] == 16  # two octahedra
+    # Of radius r: area 4 sqrt(3) r^2, and edges of 12 sqrt(2) r; in longest sides of the cloud.
+    areas, edges = (sum(r**p for r in (0.2, 0.003)) for p in (2, 1))
+    side = (after["edge_length_total"] / (12 * 2**0.5 * edges)) ** -1
+    assert side == pytest.approx(0.6, rel=0.1)
+    assert after["area"] == pytest.approx(4 * 3**0.5 * areas / side**2, rel=1e-6)
+    assert after["distance"] > 0
+
+
 def test_where_subdivision_fails_the_trainings_own_extractor_does_and_says_so(
     left, monkeypatch, capsys
 ):

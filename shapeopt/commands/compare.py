@@ -1,0 +1,217 @@
+"""Trainings side by side, in a table and a Pareto plot: ``shapeopt compare FOLDERS``."""
+
+import io
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from shapeopt.commands.sweep import ERROR_FILE, labels
+from shapeopt.errors import InputError
+from shapeopt.output.files import write_whole
+from shapeopt.output.terminal import show, show_table
+from shapeopt.training.results import RESULTS_FILE
+from shapeopt.training.summary import DISTANCES, SURFACE
+
+SHOWN = {
+    "polygons": ("polygons", SURFACE["surface/polygons"]),
+    "distance": ("distance", DISTANCES["distance"]),
+    "largest": ("hausdorff", DISTANCES["hausdorff"]),
+    "bending": ("bending_mean_degrees", SURFACE["surface/bending_mean_degrees"]),
+}
+"""Headings of the table; their names in `RESULTS_FILE`, and how they are shown."""
+
+UNITS = (
+    "distance to the truth, mean and largest: 1e-3 of the longest side; bending at edges, mean: "
+    "degrees"
+)
+
+MOST_SETTINGS = 6
+"""Trainings that differ in more are told apart by their folders alone."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training left in its folder.
+
+    Attributes:
+        folder: of the training.
+        settings: name -> value, of all settings.
+        numbers: of its last surface; empty if there is none.
+        seconds: of both phases.
+        state: in words, if it is not finished.
+    """
+
+    folder: Path
+    settings: dict[str, str]
+    numbers: dict[str, float]
+    seconds: float
+    state: str = ""
+
+
+def run(folders: Sequence[Path], output: Path | None = None) -> None:
+    """Prints the table and draws the plot.
+
+    Args:
+        folders: of trainings, or of sweeps.
+        output: of the plot, PNG, SVG or PDF; if None, pareto.png in the folder that holds all.
+
+    Raises:
+        InputError: if there is no training in one of the folders.
+        OSError: if the plot cannot be written.
+    """
+    runs = [run for folder in folders for run in read_runs(folder)]
+    runs = list({run.folder.resolve(): run for run in runs}.values())
+    base = Path(os.path.commonpath([run.folder.parent for run in runs]))
+    best = pareto(runs)
+    show_table(rows(runs, base, best))
+    show(UNITS)
+    for left in runs:
+        if left.state:
+            show(f"{_name(left, base)}: {left.state}")
+    if any(measured.numbers for measured in runs):
+        path = write_whole(output or base / "pareto.png", plot(runs, base, best, output))
+        show(f"* no other has both fewer polygons and less distance; plot in {path}")
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The trainings in a folder, which may be one of them; in the order of their numbers.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found = [
+        file.parent
+        for file in folder.rglob("config.yaml")
+        if "wandb" not in file.relative_to(folder).parts
+    ]
+    if not found:
+        raise InputError(f"there is no training in {folder}: no config.yaml")
+    return [_read(path) for path in sorted(found, key=_by_number)]
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sorts 10_a behind 9_a."""
+    return [(int(n or -1), text) for n, text in re.findall(r"(\d*)(\D*)", str(path))]
+
+
+def _read(folder: Path) -> Run:
+    settings = _settings(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")))
+    error, results = folder / ERROR_FILE, folder / RESULTS_FILE
+    if not results.is_file():
+        state = "no results: it is running, or was stopped"
+        if error.is_file():
+            state = "failed: " + error.read_text(encoding="utf-8")
+        return Run(folder, settings, {}, 0.0, state)
+    try:
+        facts = json.loads(results.read_text(encoding="utf-8"))
+        surface: dict[str, float] = {}
+        for numbers in facts["surfaces"].values():  # before, then after
+            surface = {name: value for name, value in numbers.items() if value is not None}
+        seconds = facts["seconds"]["fit"] + facts["seconds"]["shape"]
+        state = "" if facts["finished"] else f"stopped at step {facts['step']:,}"
+    except (ValueError, KeyError, TypeError, AttributeError) as damage:
+        raise InputError(f"{results} is damaged: {damage!r}") from damage
+    if error.is_file():
+        state = "failed: " + error.read_text(encoding="utf-8")
+    return Run(folder, settings, surface, seconds, state)
+
+
+def _settings(config: Any) -> dict[str, str]:
+    """By dotted names; which choice was made for a group, under the group's own name."""
+    flat = _flat(config)
+    chosen = {
+        key.removesuffix("._target_"): value.rpartition(".")[2]
+        for key, value in flat.items()
+        if key.endswith("._target_")
+    }
+    losses = [key.removeprefix("losses.") for key in chosen if key.startswith("losses.")]
+    kept = {key: value for key, value in flat.items() if not key.endswith("._target_")}
+    return {"losses": "+".join(losses)} | chosen | kept
+
+
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    """Nested settings by their dotted names."""
+    if not isinstance(value, dict):
+        return {key: str(value)}
+    return {
+        name: text
+        for inner, below in value.items()
+        for name, text in _flat(below, f"{key}.{inner}" if key else str(inner)).items()
+    }
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings that all runs have, and not the same, but for those of where it writes."""
+    found = [
+        name
+        for name in runs[0].settings
+        if name not in ("output", "resume")
+        and all(name in run.settings for run in runs)
+        and len({run.settings[name] for run in runs}) > 1
+    ]
+    return found if len(found) <= MOST_SETTINGS else []
+
+
+def pareto(runs: Sequence[Run]) -> list[Run]:
+    """Those that no other beats in both polygons and distance, by number of polygons."""
+    measured = [run for run in runs if {"polygons", "distance"} <= run.numbers.keys()]
+    best: list[Run] = []
+    for one in sorted(measured, key=lambda run: (run.numbers["polygons"], run.numbers["distance"])):
+        if not best or one.numbers["distance"] < best[-1].numbers["distance"]:
+            best.append(one)
+    return best
+
+
+def rows(runs: Sequence[Run], base: Path, best: Sequence[Run]) -> list[dict[str, str]]:
+    """A row of text for each run."""
+    keys = differing(runs)
+    return [
+        {"": _name(one, base)}
+        | {label: one.settings[key] for key, label in zip(keys, labels(keys), strict=True)}
+        | {
+            heading: format(one.numbers[name] * quantity.factor, quantity.form)
+            if name in one.numbers
+            else "-"
+            for heading, (name, quantity) in SHOWN.items()
+        }
+        | {"seconds": f"{one.seconds:,.0f}", "best": "*" if one in best else ""}
+        for one in runs
+    ]
+
+
+def _name(run: Run, base: Path) -> str:
+    return os.path.relpath(run.folder, base)
+
+
+def plot(runs: Sequence[Run], base: Path, best: Sequence[Run], output: Path | None) -> bytes:
+    """Polygons against distance, the best ones joined."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rest = [run for run in runs if run not in best]
+    for group, colour, line in ((rest, "0.6", ""), (best, "#c8102e", "-")):
+        points = [run for run in group if {"polygons", "distance"} <= run.numbers.keys()]
+        x = [run.numbers["polygons"] for run in points]
+        y = [1e3 * run.numbers["distance"] for run in points]
+        axes.plot(x, y, color=colour, marker="o", linestyle=line, drawstyle="steps-post")
+        for run, *at in zip(points, x, y, strict=True):
+            place = (at[0], at[1])
+            axes.annotate(_name(run, base), place, (5, 5), textcoords="offset points", size=8)
+    axes.set(xscale="log", xlabel="polygons", ylabel=DISTANCES["distance"].label)
+    axes.grid(alpha=0.3, which="both")
+    drawn = io.BytesIO()
+    suffix = output.suffix[1:] if output else "png"
+    try:
+        figure.savefig(drawn, format=suffix, dpi=150)
+    except ValueError as error:
+        raise InputError(f"{output}: {error}") from error
+    return drawn.getvalue()
