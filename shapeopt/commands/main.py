@@ -280,12 +280,21 @@ def _simplify(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
     command.add_argument("output", metavar="OUT", type=Path, help=MESH_FILE)
-    command.add_argument(
+    goal = command.add_mutually_exclusive_group()
+    goal.add_argument(
         "--error",
         metavar="FRACTION",
         type=float,
-        default=1e-3,
-        help="largest distance between the surface before and after, fraction of its longest side",
+        help="largest distance between the surface before and after, fraction of its longest side "
+        "(default: 0.001)",
+        default=argparse.SUPPRESS,
+    )
+    goal.add_argument(
+        "--faces",
+        metavar="N",
+        type=int,
+        help="polygons to be left, in place of an error",
+        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--triangles",

@@ -8,17 +8,28 @@ from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.export import check_suffix, write_mesh
 from shapeopt.output.terminal import show
 from shapeopt.output.waiting import EXTRACTING, told
-from shapeopt.simplify.merging import merge_polygons
+from shapeopt.simplify.merging import merge_polygons, merge_to_count
 from shapeopt.training.checkpoints import extract_checkpoint
 
+ERROR = 1e-3
+"""Fraction of the longest side, where neither an error nor a number of faces is given."""
 
-def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = False) -> None:
+
+def run(
+    checkpoint: Path,
+    output: Path,
+    error: float | None = None,
+    faces: int | None = None,
+    triangles: bool = False,
+) -> None:
     """Merges, writes and prints.
 
     Args:
         checkpoint: of a training.
         output: the mesh; its suffix is the format, see :func:`shapeopt.output.export.write_mesh`.
-        error: largest distance between the surface before and after, fraction of its longest side.
+        error: largest distance between the surface before and after, fraction of its longest side;
+            1e-3 if neither it nor ``faces`` is given.
+        faces: polygons to be left, in place of an error.
         triangles: write triangles in place of polygons.
 
     Raises:
@@ -27,13 +38,18 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
         OSError: if the mesh cannot be written.
     """
     check_suffix(output)
-    if not 0 <= error < math.inf:
+    if error is not None and not 0 <= error < math.inf:
         raise InputError(f"--error is {error:g}; it must be 0 or a fraction of the longest side")
     with told(EXTRACTING):
         surface, saved = extract_checkpoint(checkpoint)
     side = float((surface.vertices.amax(dim=0) - surface.vertices.amin(dim=0)).max())
     with told(f"merging {surface.num_faces:,} polygons ..."):
-        merged = merge_polygons(surface, error * side)
+        if faces is None:
+            reached = ERROR if error is None else error
+            merged = merge_polygons(surface, reached * side)
+        else:
+            merged, length = merge_to_count(surface, faces)
+            reached = length / side
     shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
     if triangles:
         shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
@@ -41,6 +57,11 @@ def run(checkpoint: Path, output: Path, error: float = 1e-3, triangles: bool = F
         write_mesh(shape, output)
     show(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
-        f"({len(merged.triangles()):,} triangles), at most {error:g} of the longest side apart; "
+        f"({len(merged.triangles()):,} triangles), at most {reached:.3g} of the longest side apart; "
         f"in {output}"
     )
+    if faces is not None and merged.num_faces > faces:
+        show(
+            f"{faces:,} polygons were asked for: no two of the {merged.num_faces:,} that are left "
+            "can become one without overlapping itself"
+        )

@@ -51,14 +51,44 @@ def merge_polygons(surface: PolygonMesh, error: float) -> MergedMesh:
     """
     if not (np.isfinite(error) and error >= 0):
         raise InputError(f"error is {error}; it must be a length, 0 or more")
+    regions = _regions(surface)
+    _merge_all(regions, PLANE_FRACTION * error)
+    return _finished(surface, regions, error)
+
+
+def merge_to_count(surface: PolygonMesh, faces: int) -> tuple[MergedMesh, float]:
+    """Merges the flattest pair of polygons again and again until few enough are left.
+
+    Args:
+        surface: in 3D; nothing is differentiated.
+        faces: polygons to be left. There are more only where no two can become one polygon.
+
+    Returns:
+        The mesh, and the error within which :func:`merge_polygons` would have merged as much: the
+        largest distance between surface and mesh, both ways, is at most that.
+
+    Raises:
+        InputError: for fewer than 4 faces, and if the surface is a polyline.
+    """
+    if faces < 4:
+        raise InputError(f"faces is {faces}; a closed surface has at least 4")
+    regions = _regions(surface)
+    error = _merge_all(regions, np.inf, faces) / PLANE_FRACTION
+    return _finished(surface, regions, error), error
+
+
+def _regions(surface: PolygonMesh) -> "_Regions":
     if surface.vertices.shape[1] != 3:
         raise InputError("only surfaces in 3D have polygons to merge; this one is a polyline")
     vertices = surface.vertices.detach().double().cpu().numpy()
-    regions = _Regions(vertices, _polygons(surface), surface.face_normals.detach().double().cpu())
-    _merge_all(regions, PLANE_FRACTION * error)
+    return _Regions(vertices, _polygons(surface), surface.face_normals.detach().double().cpu())
+
+
+def _finished(surface: PolygonMesh, regions: "_Regions", error: float) -> MergedMesh:
+    """Straightens the borders of what was merged within an error."""
     loops = {name: region.loop for name, region in regions.alive.items()}
     normals = {name: region.normal for name, region in regions.alive.items()}
-    _straighten(vertices, loops, normals, BORDER_FRACTION * error)
+    _straighten(regions.vertices, loops, normals, BORDER_FRACTION * error)
     return _build(surface.vertices.detach().double().cpu(), loops, normals)
 
 
@@ -142,8 +172,10 @@ class _Regions:
         return True
 
 
-def _merge_all(regions: _Regions, limit: float) -> None:
-    """Merges the flattest pair again and again while its deviation is within the limit."""
+def _merge_all(regions: _Regions, limit: float, faces: int = 0) -> float:
+    """Merges the flattest pair again and again while its deviation is within the limit, down to a
+    number of faces. Returns the largest deviation."""
+    largest = 0.0
     queue: list[tuple[float, int, int, int, int]] = []
 
     def add(one: int, two: int) -> None:
@@ -157,8 +189,8 @@ def _merge_all(regions: _Regions, limit: float) -> None:
         for other in regions.neighbours(name):
             if name < other:
                 add(name, other)
-    while queue:
-        _, one, two, *stamps = heapq.heappop(queue)
+    while queue and len(regions.alive) > faces:
+        deviation, one, two, *stamps = heapq.heappop(queue)
         if not all(
             name in regions.alive and regions.alive[name].stamp == stamp
             for name, stamp in zip((one, two), stamps, strict=True)
@@ -166,8 +198,10 @@ def _merge_all(regions: _Regions, limit: float) -> None:
             continue
         _, normal = regions.plane(one, two)
         if regions.merge(one, two, normal):
+            largest = max(largest, deviation)
             for other in regions.neighbours(one):
                 add(one, other)
+    return largest
 
 
 def _joined(one: Sequence[int], two: Sequence[int]) -> list[int] | None:

@@ -42,6 +42,14 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, opt
     assert float(nearest.max()) < 1e-6  # cdist rounds
 
 
+def test_a_number_of_polygons(tmp_path, checkpoint, capsys):
+    out = tmp_path / "out.obj"
+    main(["simplify", str(checkpoint), str(out), "--faces", "40"])
+    assert " 40 after" in capsys.readouterr().out
+    assert sum(line.startswith("f ") for line in out.read_text().splitlines()) == 40
+    assert trimesh.load(out, force="mesh").is_watertight
+
+
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [("out.xyz", "0.01", "can be written as"), ("out.ply", "-1", "--error is -1; it must be 0 or")],

@@ -8,7 +8,7 @@ import torch
 from shapeopt import InputError, extract_surface, sdf_network
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.mesh_arrays import mesh_arrays
-from shapeopt.simplify import merge_polygons
+from shapeopt.simplify import merge_polygons, merge_to_count
 from tests.solids import ball_solid, box_solid, polygons_of
 
 
@@ -125,3 +125,24 @@ def test_exports_use_the_triangles_of_a_polygon_that_is_not_convex():
     assert faces.tolist() == [0, 0, 0, 0]
     assert areas.min() > 0
     assert areas.sum() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("faces", [12, 60])
+def test_merged_to_a_count_within_what_it_says(faces):
+    surface = network_surface()
+    merged, error = merge_to_count(surface, faces)
+    assert merged.num_faces == faces
+    assert merged.is_closed
+    assert largest_distance(dense_points(merged), surface.detach()) <= error
+    assert largest_distance(dense_points(surface.detach()), merged) <= error
+    # That error does not merge more, and one a little smaller does not merge as much.
+    assert merge_polygons(surface, error * (1 + 1e-9)).num_faces <= faces
+    assert merge_polygons(surface, error * (1 - 1e-9)).num_faces > faces
+
+
+def test_counts_without_any_error():
+    merged, error = merge_to_count(grid_box(4), 6)
+    assert (merged.num_faces, merged.num_vertices) == (6, 8)
+    assert error < 1e-12
+    with pytest.raises(InputError, match="at least 4"):
+        merge_to_count(merged, 3)
