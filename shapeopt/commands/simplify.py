@@ -57,8 +57,8 @@ def run(
         write_mesh(shape, output)
     show(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
-        f"({len(merged.triangles()):,} triangles), at most {reached:.3g} of the longest side apart; "
-        f"in {output}"
+        f"({len(merged.triangles()):,} triangles), at most {reached:.3g} of the longest side "
+        f"apart; in {output}"
     )
     if faces is not None and merged.num_faces > faces:
         show(

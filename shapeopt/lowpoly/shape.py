@@ -72,7 +72,7 @@ class FaceControl:
 
     The price p weighs the relaxed number of faces against the distance. Distances fall about as
     1 / faces, so near the goal a face is worth distance / faces; p starts at ``start_price`` of
-    that. What is wanted moves from the number of faces at the start to the goal, by the same factor
+    that, times the factor of two by which there are too many faces. What is wanted moves from the number of faces at the start to the goal, by the same factor
     in every step of the way; p rises by the factor ``(faces / wanted)^gain`` in each step while
     there are too many, and falls while there are too few. For an error it is the other way round.
     """
@@ -94,7 +94,8 @@ class FaceControl:
         if not self.price:
             self._natural = distance / (self.goal.faces or faces)
             self._start = faces
-            self.price = self.settings.start_price * self._natural
+            excess = math.log2(faces / self.goal.faces) if self.goal.faces else 1.0
+            self.price = self.settings.start_price * self._natural * max(0.02, min(1.0, excess))
             self.distance = distance
         self.distance += 0.1 * (distance - self.distance)
         way = min(1.0, done / self.settings.way) if self.settings.way else 1.0

@@ -1,0 +1,31 @@
+"""Triangles whose vertices move freely."""
+
+import torch
+
+from shapeopt.data.shapes import ellipsoid
+from shapeopt.evaluation.measures import evaluate
+from shapeopt.lowpoly.triangles import TriangleSettings, freed
+from shapeopt.mesh.certificate import certify
+from shapeopt.training.batches import BatchSource
+from tests.solids import ball_solid
+
+
+def test_they_come_nearer_and_stay_closed():
+    """From a ball to an ellipsoid whose half axes are up to a seventh shorter."""
+    cloud = ellipsoid([0.4, 0.37, 0.34], 5000, seed=0)
+    radius = float(cloud.points.norm(dim=1).max())
+    ball = ball_solid(radius, 2).detach()
+    batches = BatchSource(cloud, 2000, 500)
+    collapsed = freed(ball, 80, batches, cloud, TriangleSettings(steps=1, learning_rate=0.0))
+    settings = TriangleSettings(steps=60, learning_rate=0.05, samples=1000)
+    found = [freed(ball, 80, batches, cloud, settings) for _ in range(2)]
+    assert found[0].num_faces == collapsed.num_faces == 80
+    report = certify(found[0])
+    assert report.is_clean
+    assert [part.genus for part in report.components] == [0]
+    before, after = (evaluate(x, cloud.reference, 5000)["distance"] for x in (collapsed, found[0]))
+    assert after < 0.4 * before
+    corners = found[0].vertices[found[0].face_vertices.view(-1, 3)]
+    assert bool(((found[0].face_normals * corners.mean(dim=1)).sum(dim=1) > 0).all())
+    # The same every time.
+    assert torch.equal(found[0].vertices, found[1].vertices)
