@@ -287,7 +287,7 @@ FAULTS = [
         "return rough + (total + lost - rough).detach()",
         "return rough",
         "moving a far box to the origin rounds",
-        DEGENERATE,
+        ("tests/extraction/test_condition.py",),
     ),
     Fault(
         "extraction/condition.py",
