@@ -374,13 +374,6 @@ FAULTS = [
         CELLS,
     ),
     Fault(
-        TRACING + "warm_start.py",
-        "is_kept = held == sizes",
-        "is_kept = held > 0",
-        "warm: a polygon is kept with corners that are gone",
-        WARM,
-    ),
-    Fault(
         TRACING + "extractor.py",
         "self.network() is network\n",
         "True\n",
@@ -400,6 +393,7 @@ FAULTS = [
         "reach = 0.0",
         "the grid is nowhere halved",
         TRACED,
+        "halved",
     ),
     Fault(
         TRACING + "seeds.py",
