@@ -400,7 +400,8 @@ FAULTS = [
         "    for axis in range(dimension):\n        start = grid",
         "    for axis in range(1):\n        start = grid",
         "seeds are looked for along one axis",
-        TRACED,
+        CELLS,
+        "each_of_its_lines",
     ),
     Fault(
         HALFSPACES + "polygons.py",

@@ -124,3 +124,13 @@ def test_fronts_that_come_round_are_an_error():
     found = solver.solve(surface.signs.face_plus_bits[face : face + 1], middle[None])
     with pytest.raises(ExtractionError, match="disagree"):
         follow(solver, found, fronts_to_check=3)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_grid_has_a_seed_on_each_of_its_lines_that_crosses_a_plane(axis):
+    plane = nn.Linear(3, 1, dtype=torch.float64)
+    plane.weight.data, plane.bias.data = torch.eye(3).double()[[axis]], torch.tensor([0.1]).double()
+    layers, box = prepare(nn.Sequential(plane), (-0.5, 0.5), None)
+    seeds = find_seeds(without_graph(layers), box, 4)
+    assert len(seeds) == 5 * 5
+    assert torch.allclose(seeds[:, axis], torch.tensor(-0.1).double())
