@@ -1,5 +1,7 @@
 """Polygons of labelled triangles, by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from shapeopt.extraction.halfspaces.polygons import faces_of
@@ -22,7 +24,7 @@ def test_a_vertex_on_a_straight_edge_is_no_corner():
         # Fans from a corner that is not on the long edge, so that no triangle is flat.
         start = next(i for i, v in enumerate(around) if v not in (0, 1, 8))
         around = around[start:] + around[:start]
-        for second, third in zip(around[1:-1], around[2:], strict=True):
+        for second, third in pairwise(around[1:]):
             triangles.append([around[0], second, third])
             planes.append(plane)
     mesh = LabelledTriangles(vertices, np.array(triangles), np.array(planes))

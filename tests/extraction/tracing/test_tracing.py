@@ -19,6 +19,9 @@ from tests.extraction.tracing.comparing import (
 )
 from tests.sample_networks import octahedron
 
+pytestmark = pytest.mark.filterwarnings("error:edge subdivision was used")
+"""Tracing that gives up would be right here by falling back."""
+
 
 @pytest.mark.parametrize(
     ("name", "backend"),
