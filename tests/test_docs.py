@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -23,7 +24,10 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md"))
 )
 RESULTS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("experiments/*/README.md"))
-PROGRAMS = ("shapeopt ", "python train.py", "python -m ")
+PROGRAMS = ("shapeopt ", "python ", "pip ", "wandb ", "bash ")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
 QUICK = ("docs/tutorials/extract.md", "docs/tutorials/write_a_loss.md")
 """Pages whose snippets run in a second or two."""
 
@@ -44,7 +48,8 @@ def commands(page: str) -> list[list[str]]:
     text = re.sub(r"^```python\n.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     fenced = re.findall(r"^```(?:bash|sh|console)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = "\n".join(fenced).splitlines() + re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
-    lines += re.findall(r"`((?:shapeopt train|python train\.py) [^`|\n]+)`", text)
+    inside = r"`((?:shapeopt train|python train\.py|wandb sweep) [^`|\n]+)`"
+    lines += re.findall(inside, text)
     found = []
     for line in " && ".join(lines).replace("\\ && ", " ").split(" && "):
         line = re.sub(r"^[A-Z_]+=\S+ ", "", line.strip())  # variables of the environment
@@ -74,8 +79,14 @@ def check_command(words: list[str]) -> None:
         check_training(words[2:])
     elif words[0] == "shapeopt" and words[1] != "COMMAND":
         parser().parse_args(words[1:])
+    elif "pip" in words[:3]:
+        for extras in re.findall(r"(?:\.|shapeopt)\[([\w,]+)\]", " ".join(words)):
+            assert set(extras.split(",")) <= set(EXTRAS) | {"NAME"}, f"no extra {extras}"
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]) is not None, f"no module {words[2]}"
+    elif words[:2] == ["wandb", "sweep"] or words[0] in ("python", "bash"):
+        file = words[2 if words[0] == "wandb" else 1]
+        assert (ROOT / file).exists(), f"no file {file}"
 
 
 @pytest.mark.parametrize("page", [*PAGES, *RESULTS])
@@ -94,6 +105,8 @@ def test_wrong_commands_are_found(capsys):
         "shapeopt train -m model.widht=8,16",
         "shapeopt extract a.pt --wrong 1 -o b.ply",
         "python -m experiments.no_such.run",
+        "pip install 'shapeopt[nothing]'",
+        "python no_such.py",
     ):
         with pytest.raises((Exception, SystemExit, AssertionError)):
             check_command(shlex.split(line))
