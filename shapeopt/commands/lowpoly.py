@@ -26,6 +26,7 @@ def run(
     faces: int | None = None,
     error: float | None = None,
     parts: int | None = None,
+    *,
     triangles: bool = False,
     convex: Path | None = None,
     seed: int = 0,
