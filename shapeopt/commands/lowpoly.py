@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -59,7 +60,12 @@ def run(
     with told(f"reading {scan} ..."):
         cloud = load(scan, seed=seed)
     with _Bar() as bar:
-        chosen = {"parts": parts, "triangles": triangles, "seed": seed, "steps": effort}
+        chosen: dict[str, Any] = {
+            "parts": parts,
+            "triangles": triangles,
+            "seed": seed,
+            "steps": effort,
+        }
         found = find(cloud, faces, error, **chosen, progress=bar.update)
     _write(found, cloud, output)
     if convex is not None:
