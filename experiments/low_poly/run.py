@@ -44,27 +44,26 @@ PARTS = 12
 
 def jobs() -> Iterator[tuple[str, str, int, int]]:
     """What is asked of which shape: kind, shape, number, seed."""
-    others = list(SHAPES)[1:]
     for shape in SHAPES:
         yield "decimation", shape, 0, 0
-    for kind in ("triangles", "polygons"):
-        for shape in SHAPES:
-            yield kind, shape, 300, 0
-    for count in (1000, 100):
-        for shape in SHAPES:
-            yield "triangles", shape, count, 0
-    yield "polygons", "Stanford bunny", 1000, 0
     for shape in SHAPES:
+        yield "triangles", shape, 300, 0
+    for shape in ("Stanford bunny", "fandisk"):
+        yield "polygons", shape, 300, 0
+    for shape in SHAPES:
+        yield "triangles", shape, 1000, 0
+    for shape in ("fandisk", "rocker arm"):
         yield "parts", shape, PARTS, 0
-    for shape in SHAPES:
-        yield "polygons", shape, 100, 0
+    for kind, count in (("polygons", 300), ("triangles", 100), ("polygons", 100)):
+        for shape in SHAPES:
+            yield kind, shape, count, 0
+    yield "polygons", "Stanford bunny", 1000, 0
     yield "triangles", "Stanford bunny", 3000, 0
     for seed in (1, 2):
-        yield "triangles", "Stanford bunny", 300, seed
-        yield "polygons", "Stanford bunny", 300, seed
-        yield "triangles", "Stanford bunny", 1000, seed
-    for shape in others:
-        yield "polygons", shape, 1000, 0
+        for kind in ("triangles", "polygons"):
+            yield kind, "Stanford bunny", 300, seed
+    for shape in SHAPES:
+        yield "parts", shape, PARTS, 0
 
 
 def main(data: Path) -> None:

@@ -28,6 +28,8 @@ FACES_TIMES_ERROR = 1.2
 more than the Stanford bunny does."""
 TOLERANCE = 0.05
 """Part of a number of faces by which it may be missed."""
+LARGE_FACES = 300
+"""Up to so many faces the steps of the shape phase are as large as they come."""
 ROUNDS = 4
 """Rounds of taking out planes and shaping again."""
 BATCH = 2048
@@ -101,7 +103,11 @@ def find(
     if triangles:
         moving = TriangleSettings(steps=_scaled(TriangleSettings().steps, steps))
         return _triangulated(network, batches, cloud, goal, wanted, moving, progress)
-    settings = ShapeSettings(steps=_scaled(ShapeSettings().steps, steps))
+    settings = ShapeSettings(
+        steps=_scaled(ShapeSettings().steps, steps),
+        # Small faces vanish under steps that are right for large ones.
+        learning_rate=ShapeSettings().learning_rate * min(1.0, math.sqrt(LARGE_FACES / wanted)),
+    )
     if goal.faces is not None:
         network = _to_faces(network, batches, cloud, goal.faces, settings, progress)
     else:

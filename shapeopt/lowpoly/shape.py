@@ -72,9 +72,10 @@ class FaceControl:
 
     The price p weighs the relaxed number of faces against the distance. Distances fall about as
     1 / faces, so near the goal a face is worth distance / faces; p starts at ``start_price`` of
-    that, times the factor of two by which there are too many faces. What is wanted moves from the number of faces at the start to the goal, by the same factor
-    in every step of the way; p rises by the factor ``(faces / wanted)^gain`` in each step while
-    there are too many, and falls while there are too few. For an error it is the other way round.
+    that, times the factors of two by which there are too many faces. What is wanted moves from the
+    number of faces at the start to the goal, by the same factor in every step of the way; p rises
+    by the factor ``(faces / wanted)^gain`` in each step while there are too many, and falls while
+    there are too few. For an error it is the other way round.
     """
 
     def __init__(self, goal: Goal, settings: ShapeSettings):
