@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -18,7 +17,6 @@ from shapeopt.output.export import check_suffix, write_mesh
 from shapeopt.output.grouped_obj import write_grouped_obj
 from shapeopt.output.physics import write_convex_parts
 from shapeopt.output.terminal import show
-from shapeopt.output.waiting import told
 
 
 def run(
@@ -27,7 +25,6 @@ def run(
     faces: int | None = None,
     error: float | None = None,
     parts: int | None = None,
-    *,
     triangles: bool = False,
     convex: Path | None = None,
     seed: int = 0,
@@ -55,18 +52,18 @@ def run(
     manifold_library()
     if not effort > 0:
         raise InputError(f"--effort is {effort}; it must be positive")
-    if error is not None and not error > 0:
-        raise InputError(f"--error is {error:g}; it must be a fraction of the longest side")
-    with told(f"reading {scan} ..."):
-        cloud = load(scan, seed=seed)
+    cloud = load(scan, seed=seed)
     with _Bar() as bar:
-        chosen: dict[str, Any] = {
-            "parts": parts,
-            "triangles": triangles,
-            "seed": seed,
-            "steps": effort,
-        }
-        found = find(cloud, faces, error, **chosen, progress=bar.update)
+        found = find(
+            cloud,
+            faces,
+            error,
+            parts=parts,
+            triangles=triangles,
+            seed=seed,
+            steps=effort,
+            progress=bar.update,
+        )
     _write(found, cloud, output)
     if convex is not None:
         with torch.no_grad():

@@ -27,9 +27,8 @@ def without_idle_planes(network: ConvexUnion) -> ConvexUnion:
     solids = _Solids(network)
     with torch.no_grad():
         shown = HalfSpaces()(network).face_planes.unique().tolist()
-    visible = np.zeros(solids.kept.size + 6, dtype=bool)
-    visible[shown] = True
-    visible = visible[:-6].reshape(solids.kept.shape)
+    numbers = np.arange(solids.kept.size).reshape(solids.kept.shape)
+    visible = np.isin(numbers, shown)
     for part in np.flatnonzero(solids.kept.any(axis=1) & ~visible.any(axis=1)).tolist():
         if solids.part_volume(part) <= 0:
             solids.drop_part(part)
@@ -135,4 +134,4 @@ class _Solids:
 def _overlaps(box: Sequence[float], others: Float[np.ndarray, "k 6"]) -> Bool[np.ndarray, "k"]:
     """Which boxes, each its lower and upper corner, touch one of them; those of NaN do not."""
     one = np.asarray(box)
-    return ((one[:3] <= others[:, 3:]) & (others[:, :3] <= one[3:])).all(axis=1)
+    return np.all((one[:3] <= others[:, 3:]) & (others[:, :3] <= one[3:]), axis=1)

@@ -47,29 +47,6 @@ class Borders(NamedTuple):
     planes: Int[np.ndarray, "l"]
 
 
-class _Parts(NamedTuple):
-    """All convex parts, one after the other.
-
-    Attributes:
-        normals, offsets: of all planes.
-        points: corners.
-        meeting: the three planes in each corner.
-        faces: the plane of each face.
-        starts, loops: face i has the corners ``loops[starts[i]:starts[i + 1]]``.
-        part_faces, part_points: where the faces and the corners of each part start.
-    """
-
-    normals: np.ndarray
-    offsets: np.ndarray
-    points: np.ndarray
-    meeting: np.ndarray
-    faces: np.ndarray
-    starts: np.ndarray
-    loops: np.ndarray
-    part_faces: np.ndarray
-    part_points: np.ndarray
-
-
 def borders_of(
     parts: Sequence[Convex],
     normals: Float[np.ndarray, "p 3"],
@@ -83,7 +60,7 @@ def borders_of(
     """
     shift = np.concatenate([[0], np.cumsum([len(part.points) for part in parts])])
     filled = np.concatenate([[0], np.cumsum([len(part.loops) for part in parts])])
-    every = _Parts(
+    clear, names, places = _segments(
         np.ascontiguousarray(normals),
         np.ascontiguousarray(offsets),
         np.concatenate([part.points for part in parts]),
@@ -96,8 +73,7 @@ def borders_of(
         np.concatenate([[0], np.cumsum([len(part.faces) for part in parts])]),
         shift,
     )
-    is_clear, names, places = _segments(every)
-    return _linked(names, places, len(normals)) if is_clear else None
+    return _linked(names, places, len(normals)) if clear else None
 
 
 def _linked(
@@ -151,10 +127,10 @@ def _loops(following):
 
 @no_type_check
 @kernel
-def _segments(parts):
+def _segments(normals, offsets, points, meeting, faces, starts, loops, part_faces, part_points):
     """Whether all was clear, the names of the segments that show, and their ends."""
-    num_parts = len(parts.part_faces) - 1
-    low, high = _boxes(parts.points, parts.part_points)
+    num_parts = len(part_faces) - 1
+    low, high = _boxes(points, part_points)
     names, places = np.empty((1024, 4), np.int64), np.empty((1024, 2, 3))
     found = 0
     covers, labels = np.empty((num_parts, 2)), np.empty((num_parts, 2), np.int64)
@@ -163,9 +139,23 @@ def _segments(parts):
             if not _touch(low[k], high[k], low[j], high[j]):
                 continue
             if j == k:
-                state, name, ends = _sides(parts, k)
+                state, name, ends = _sides(
+                    points, meeting, faces, starts, loops, part_faces[k], part_faces[k + 1]
+                )
             else:
-                state, name, ends = _cuts(parts, k, j)
+                state, name, ends = _cuts(
+                    normals,
+                    offsets,
+                    points,
+                    meeting,
+                    faces,
+                    starts,
+                    loops,
+                    part_faces,
+                    part_points,
+                    k,
+                    j,
+                )
             if state < 0:
                 return False, names[:0], places[:0]
             for i in range(len(name)):
@@ -174,7 +164,8 @@ def _segments(parts):
                 for other in range(num_parts):
                     if other in (k, j) or not _touch(least, most, low[other], high[other]):
                         continue
-                    state = _cover(parts, other, ends[i], covers[hidden], labels[hidden])
+                    own = faces[part_faces[other] : part_faces[other + 1]]
+                    state = _cover(normals, offsets, own, ends[i], covers[hidden], labels[hidden])
                     if state < 0:
                         return False, names[:0], places[:0]
                     hidden += state
@@ -228,11 +219,8 @@ def _after(meeting, corner, face):
 
 @no_type_check
 @small_kernel
-def _sides(parts, k):
-    """All edges of part k: that all is clear, names and ends."""
-    points, meeting, faces = parts.points, parts.meeting, parts.faces
-    starts, loops = parts.starts, parts.loops
-    first, last = parts.part_faces[k], parts.part_faces[k + 1]
+def _sides(points, meeting, faces, starts, loops, first, last):
+    """All edges of a part: names and ends."""
     most = starts[last] - starts[first]
     name, ends = np.empty((most, 4), np.int64), np.empty((most, 2, 3))
     found = 0
@@ -252,12 +240,10 @@ def _sides(parts, k):
 
 @no_type_check
 @small_kernel
-def _cuts(parts, k, j):
+def _cuts(normals, offsets, points, meeting, faces, starts, loops, part_faces, part_points, k, j):
     """All segments in which faces of two parts cut: whether all is clear, names and ends."""
-    normals, points, meeting, faces = parts.normals, parts.points, parts.meeting, parts.faces
-    starts, loops = parts.starts, parts.loops
-    part_faces, part_points = parts.part_faces, parts.part_points
-    above_one, above_two = _heights(parts, k, j), _heights(parts, j, k)
+    above_one = _heights(normals, offsets, points, faces, part_faces, part_points, k, j)
+    above_two = _heights(normals, offsets, points, faces, part_faces, part_points, j, k)
     first_f, first_g = part_faces[k], part_faces[j]
     name, ends = np.empty((64, 4), np.int64), np.empty((64, 2, 3))
     one, two = np.empty((2, 3)), np.empty((2, 3))
@@ -291,10 +277,8 @@ def _cuts(parts, k, j):
 
 @no_type_check
 @small_kernel
-def _heights(parts, k, j):
+def _heights(normals, offsets, points, faces, part_faces, part_points, k, j):
     """Of all corners of part k above each plane of part j."""
-    normals, offsets, points = parts.normals, parts.offsets, parts.points
-    faces, part_faces, part_points = parts.faces, parts.part_faces, parts.part_points
     first, size = part_points[k], part_points[k + 1] - part_points[k]
     heights = np.empty((part_faces[j + 1] - part_faces[j], size))
     for g in range(len(heights)):
@@ -368,10 +352,8 @@ def _common(along, one, of_one, two, of_two, name, ends):
 
 @no_type_check
 @small_kernel
-def _cover(parts, other, ends, cover, label):
+def _cover(normals, offsets, planes, ends, cover, label):
     """The interval of a segment, [0, 1], that a part covers; 1 if there is one, -1 in doubt."""
-    normals, offsets = parts.normals, parts.offsets
-    planes = parts.faces[parts.part_faces[other] : parts.part_faces[other + 1]]
     enters, leaves = -np.inf, np.inf
     label[0], label[1] = -1, -1
     length = np.sqrt(((ends[1] - ends[0]) ** 2).sum())
