@@ -24,6 +24,7 @@ def run(
     output: Path,
     faces: int | None = None,
     error: float | None = None,
+    *,
     parts: int | None = None,
     triangles: bool = False,
     convex: Path | None = None,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shapeopt.mesh.planar import is_simple, plane_axes, signed_area, triangulate
+from shapeopt.mesh.planar import contains, is_simple, plane_axes, signed_area, triangulate
 
 SQUARE = [(0, 0), (1, 0), (1, 1), (0, 1)]
 NOTCHED = [(0, 0), (2, 0), (2, 2), (1, 0.5), (0, 2)]
@@ -50,3 +50,14 @@ def test_axes_are_right_handed():
     normal = array((1, 2, -2)) / 3
     first, second = plane_axes(normal)
     np.testing.assert_allclose(np.cross(first, second), normal, atol=1e-15)
+
+
+def test_what_a_polygon_contains():
+    """An L: its notch lies outside, and the corner of the notch sees both."""
+    shape = np.array([[0, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2]]) / 1.0
+    for polygon in (shape, shape[::-1]):
+        assert contains(polygon, np.array([0.5, 1.5]))
+        assert contains(polygon, np.array([1.5, 0.5]))
+        assert not contains(polygon, np.array([1.5, 1.5]))
+        assert not contains(polygon, np.array([-0.5, 1.0]))
+        assert not contains(polygon, np.array([0.5, 2.5]))

@@ -47,6 +47,20 @@ class Borders(NamedTuple):
     planes: Int[np.ndarray, "l"]
 
 
+class Parts(NamedTuple):
+    """Several convex parts in one list: see :class:`Convex` for most."""
+
+    normals: Float[np.ndarray, "p 3"]
+    offsets: Float[np.ndarray, "p"]
+    points: Float[np.ndarray, "v 3"]
+    planes: Int[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f"]
+    starts: Int[np.ndarray, "f_plus_1"]
+    loops: Int[np.ndarray, "m"]
+    first_faces: Int[np.ndarray, "k_plus_1"]
+    first_points: Int[np.ndarray, "k_plus_1"]
+
+
 def borders_of(
     parts: Sequence[Convex],
     normals: Float[np.ndarray, "p 3"],
@@ -60,7 +74,7 @@ def borders_of(
     """
     shift = np.concatenate([[0], np.cumsum([len(part.points) for part in parts])])
     filled = np.concatenate([[0], np.cumsum([len(part.loops) for part in parts])])
-    clear, names, places = _segments(
+    listed = Parts(
         np.ascontiguousarray(normals),
         np.ascontiguousarray(offsets),
         np.concatenate([part.points for part in parts]),
@@ -73,6 +87,7 @@ def borders_of(
         np.concatenate([[0], np.cumsum([len(part.faces) for part in parts])]),
         shift,
     )
+    clear, names, places = _segments(listed)
     return _linked(names, places, len(normals)) if clear else None
 
 
@@ -127,10 +142,10 @@ def _loops(following):
 
 @no_type_check
 @kernel
-def _segments(normals, offsets, points, meeting, faces, starts, loops, part_faces, part_points):
+def _segments(parts):
     """Whether all was clear, the names of the segments that show, and their ends."""
-    num_parts = len(part_faces) - 1
-    low, high = _boxes(points, part_points)
+    num_parts = len(parts.first_faces) - 1
+    low, high = _boxes(parts)
     names, places = np.empty((1024, 4), np.int64), np.empty((1024, 2, 3))
     found = 0
     covers, labels = np.empty((num_parts, 2)), np.empty((num_parts, 2), np.int64)
@@ -139,23 +154,9 @@ def _segments(normals, offsets, points, meeting, faces, starts, loops, part_face
             if not _touch(low[k], high[k], low[j], high[j]):
                 continue
             if j == k:
-                state, name, ends = _sides(
-                    points, meeting, faces, starts, loops, part_faces[k], part_faces[k + 1]
-                )
+                state, name, ends = _sides(parts, k)
             else:
-                state, name, ends = _cuts(
-                    normals,
-                    offsets,
-                    points,
-                    meeting,
-                    faces,
-                    starts,
-                    loops,
-                    part_faces,
-                    part_points,
-                    k,
-                    j,
-                )
+                state, name, ends = _cuts(parts, k, j)
             if state < 0:
                 return False, names[:0], places[:0]
             for i in range(len(name)):
@@ -164,8 +165,7 @@ def _segments(normals, offsets, points, meeting, faces, starts, loops, part_face
                 for other in range(num_parts):
                     if other in (k, j) or not _touch(least, most, low[other], high[other]):
                         continue
-                    own = faces[part_faces[other] : part_faces[other + 1]]
-                    state = _cover(normals, offsets, own, ends[i], covers[hidden], labels[hidden])
+                    state = _cover(parts, other, ends[i], covers[hidden], labels[hidden])
                     if state < 0:
                         return False, names[:0], places[:0]
                     hidden += state
@@ -187,13 +187,13 @@ def _segments(normals, offsets, points, meeting, faces, starts, loops, part_face
 
 @no_type_check
 @small_kernel
-def _boxes(points, part_points):
+def _boxes(parts):
     """Lower and upper corner of each part."""
-    num_parts = len(part_points) - 1
+    num_parts = len(parts.first_points) - 1
     low, high = np.empty((num_parts, 3)), np.empty((num_parts, 3))
     for k in range(num_parts):
         for axis in range(3):
-            own = points[part_points[k] : part_points[k + 1], axis]
+            own = parts.points[parts.first_points[k] : parts.first_points[k + 1], axis]
             low[k, axis], high[k, axis] = own.min() - CLOSE, own.max() + CLOSE
     return low, high
 
@@ -219,8 +219,11 @@ def _after(meeting, corner, face):
 
 @no_type_check
 @small_kernel
-def _sides(points, meeting, faces, starts, loops, first, last):
+def _sides(parts, k):
     """All edges of a part: names and ends."""
+    points, meeting, faces = parts.points, parts.planes, parts.faces
+    starts, loops = parts.starts, parts.loops
+    first, last = parts.first_faces[k], parts.first_faces[k + 1]
     most = starts[last] - starts[first]
     name, ends = np.empty((most, 4), np.int64), np.empty((most, 2, 3))
     found = 0
@@ -240,34 +243,33 @@ def _sides(points, meeting, faces, starts, loops, first, last):
 
 @no_type_check
 @small_kernel
-def _cuts(normals, offsets, points, meeting, faces, starts, loops, part_faces, part_points, k, j):
+def _cuts(parts, k, j):
     """All segments in which faces of two parts cut: whether all is clear, names and ends."""
-    above_one = _heights(normals, offsets, points, faces, part_faces, part_points, k, j)
-    above_two = _heights(normals, offsets, points, faces, part_faces, part_points, j, k)
-    first_f, first_g = part_faces[k], part_faces[j]
+    faces, starts, loops = parts.faces, parts.starts, parts.loops
+    above_one, above_two = _heights(parts, k, j), _heights(parts, j, k)
+    first_f, first_g = parts.first_faces[k], parts.first_faces[j]
+    points_k, points_j = parts.first_points[k], parts.first_points[j]
     name, ends = np.empty((64, 4), np.int64), np.empty((64, 2, 3))
     one, two = np.empty((2, 3)), np.empty((2, 3))
     of_one, of_two = np.empty(2, np.int64), np.empty(2, np.int64)
     found = 0
-    for f in range(first_f, part_faces[k + 1]):
-        for g in range(first_g, part_faces[j + 1]):
+    for f in range(first_f, parts.first_faces[k + 1]):
+        for g in range(first_g, parts.first_faces[j + 1]):
             own, other = loops[starts[f] : starts[f + 1]], loops[starts[g] : starts[g + 1]]
             heights, others = above_one[g - first_g], above_two[f - first_f]
-            if not _straddles(heights, own, part_points[k]):
+            if not _straddles(heights, own, points_k):
                 continue
-            if not _straddles(others, other, part_points[j]):
+            if not _straddles(others, other, points_j):
                 continue
-            clear = _crossing(heights, points, meeting, faces[f], own, part_points[k], one, of_one)
-            if not clear or not _crossing(
-                others, points, meeting, faces[g], other, part_points[j], two, of_two
-            ):
+            clear = _crossing(parts, heights, faces[f], own, points_k, one, of_one)
+            if not clear or not _crossing(parts, others, faces[g], other, points_j, two, of_two):
                 return -1, name[:0], ends[:0]
             if found == len(name):
                 name = np.concatenate((name, np.empty_like(name)))
                 ends = np.concatenate((ends, np.empty_like(ends)))
             name[found, 0], name[found, 1] = faces[f], faces[g]
             # Seen from outside of face f the visible side, beyond plane g, lies on the left.
-            along = np.cross(normals[faces[g]], normals[faces[f]])
+            along = np.cross(parts.normals[faces[g]], parts.normals[faces[f]])
             state = _common(along, one, of_one, two, of_two, name[found], ends[found])
             if state < 0:
                 return -1, name[:0], ends[:0]
@@ -277,12 +279,13 @@ def _cuts(normals, offsets, points, meeting, faces, starts, loops, part_faces, p
 
 @no_type_check
 @small_kernel
-def _heights(normals, offsets, points, faces, part_faces, part_points, k, j):
+def _heights(parts, k, j):
     """Of all corners of part k above each plane of part j."""
-    first, size = part_points[k], part_points[k + 1] - part_points[k]
-    heights = np.empty((part_faces[j + 1] - part_faces[j], size))
+    normals, offsets, points = parts.normals, parts.offsets, parts.points
+    first, size = parts.first_points[k], parts.first_points[k + 1] - parts.first_points[k]
+    heights = np.empty((parts.first_faces[j + 1] - parts.first_faces[j], size))
     for g in range(len(heights)):
-        plane = faces[part_faces[j] + g]
+        plane = parts.faces[parts.first_faces[j] + g]
         n0, n1, n2, d = normals[plane, 0], normals[plane, 1], normals[plane, 2], offsets[plane]
         for v in range(size):
             at = first + v
@@ -303,7 +306,7 @@ def _straddles(heights, loop, first):
 
 @no_type_check
 @small_kernel
-def _crossing(heights, points, meeting, face, loop, first, where, label):
+def _crossing(parts, heights, face, loop, first, where, label):
     """Where a plane cuts the border of a face: two places and planes. Whether that is clear."""
     found = 0
     for i in range(len(loop)):
@@ -316,8 +319,8 @@ def _crossing(heights, points, meeting, face, loop, first, where, label):
                 return False
             t = one / (one - two)
             for axis in range(3):
-                where[found, axis] = (1 - t) * points[u, axis] + t * points[v, axis]
-            _, label[found] = _after(meeting, u, face)
+                where[found, axis] = (1 - t) * parts.points[u, axis] + t * parts.points[v, axis]
+            _, label[found] = _after(parts.planes, u, face)
             found += 1
     return found == 2
 
@@ -352,13 +355,14 @@ def _common(along, one, of_one, two, of_two, name, ends):
 
 @no_type_check
 @small_kernel
-def _cover(normals, offsets, planes, ends, cover, label):
+def _cover(parts, other, ends, cover, label):
     """The interval of a segment, [0, 1], that a part covers; 1 if there is one, -1 in doubt."""
     enters, leaves = -np.inf, np.inf
     label[0], label[1] = -1, -1
     length = np.sqrt(((ends[1] - ends[0]) ** 2).sum())
     close = CLOSE / length
-    for plane in planes:
+    normals, offsets = parts.normals, parts.offsets
+    for plane in parts.faces[parts.first_faces[other] : parts.first_faces[other + 1]]:
         one, two = -offsets[plane], -offsets[plane]
         for axis in range(3):
             one += normals[plane, axis] * ends[0, axis]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from shapeopt import EmptySurfaceError, InputError, sdf_network
+from shapeopt import EmptySurfaceError, ExtractionError, InputError, sdf_network
 from shapeopt.extraction.halfspaces import HalfSpaces
 from shapeopt.losses import (
     Area,
@@ -106,6 +106,29 @@ def test_the_surface_is_where_f_changes_sign(seed):
     middles = corners.mean(dim=1) + 1e-6 * surface.face_normals[surface.triangle_faces()]
     with torch.no_grad():
         assert float((network(middles) > 0).double().mean()) > 0.99
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_edge_by_edge_and_the_boolean_library_give_the_same_mesh(seed):
+    network = crossing_parts(seed, parts=8, planes=11)
+    one, two = (HalfSpaces(method=method)(network).detach() for method in ("edges", "boolean"))
+    for name in ("num_vertices", "num_edges", "num_faces", "num_split"):
+        assert getattr(one, name) == getattr(two, name)
+    assert torch.equal(one.face_planes.sort().values, two.face_planes.sort().values)
+    assert torch.cdist(one.vertices, two.vertices).min(dim=1).values.max() < 1e-7  # cdist rounds
+    torch.testing.assert_close(one.volume(), two.volume(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(one.area(), two.area(), rtol=1e-12, atol=0)
+    assert certify(one).is_clean
+
+
+def test_what_is_not_decided_edge_by_edge():
+    """Two parts with a common plane, and one cut off by the box."""
+    one = ([-0.3, -0.2, -0.1], [0.1, 0.2, 0.1])
+    two = ([-0.1, -0.1, -0.1], [0.3, 0.1, 0.1])
+    for network in (boxes(one, two), boxes(([-0.3, -0.3, -0.9], [0.3, 0.3, 0.05]))):
+        with pytest.raises(ExtractionError, match="too close"):
+            HalfSpaces(method="edges")(network)
+        assert HalfSpaces()(network).is_closed
 
 
 def crossing_parts(seed: int, parts: int, planes: int) -> ConvexUnion:
