@@ -6,11 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from shapeopt.extraction.halfspaces.extractor import HalfSpaces, Planes
 from shapeopt.extraction.halfspaces.polytope import polytope
 from shapeopt.extraction.halfspaces.union import manifold_library, solid_of
+from shapeopt.lowpoly.result import without_cavities
+from shapeopt.mesh.components import connected
 from shapeopt.networks.convex_union import ConvexUnion
+
+STRAY, NOT_FAR = 4.0, 5e-3
+"""A ratio, and box lengths."""
 
 
 def without_idle_planes(network: ConvexUnion) -> ConvexUnion:
@@ -36,6 +42,38 @@ def without_idle_planes(network: ConvexUnion) -> ConvexUnion:
         if solids.kept[part, plane] and solids.gained_volume(part, plane) <= 0:
             solids.drop_plane(part, plane)
     return network.keeping(torch.from_numpy(solids.kept))
+
+
+def without_strays(network: ConvexUnion, points: Float[Tensor, "n 3"]) -> ConvexUnion:
+    """A copy without parts that lie by themselves and away from the shape.
+
+    A component goes if its corners are on average ``STRAY`` times as far from the points as those
+    of the largest component, and farther than ``NOT_FAR``.
+
+    Args:
+        network: hard.
+        points: on the shape.
+
+    Raises:
+        ExtractionError: if the surface cannot be built.
+    """
+    from scipy.spatial import cKDTree
+
+    with torch.no_grad():
+        surface = without_cavities(HalfSpaces()(network))
+    label = connected(surface.num_faces, surface.edge_faces).numpy()
+    if (label == label[0]).all():
+        return network
+    of_corner = np.repeat(label, surface.face_offsets.diff().numpy())
+    distances, _ = cKDTree(points.numpy()).query(surface.vertices[surface.face_vertices].numpy())
+    mean = np.bincount(of_corner, distances) / np.maximum(np.bincount(of_corner), 1)
+    largest = np.bincount(label, surface.face_areas().numpy()).argmax()
+    far = mean > max(NOT_FAR, STRAY * mean[largest])
+    kept = network.is_plane.clone()
+    width = kept.shape[1]
+    parts = surface.face_planes[torch.from_numpy(far[label])] // width
+    kept[parts[parts < len(kept)]] = False
+    return network.keeping(kept)
 
 
 def without_least_planes(

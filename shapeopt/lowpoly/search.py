@@ -12,7 +12,7 @@ from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import evaluate
 from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
 from shapeopt.lowpoly.fit import FitSettings, Progress, fit
-from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes
+from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, without_strays
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.lowpoly.shape import Goal, ShapeSettings, shape
 from shapeopt.lowpoly.triangles import TriangleSettings, freed
@@ -30,6 +30,9 @@ TOLERANCE = 0.05
 """Part of a number of faces by which it may be missed."""
 LARGE_FACES = 300
 """Up to so many faces the steps of the shape phase are as large as they come."""
+AIM = 0.97
+"""Part of a number of faces that is aimed at: the number goes up and down to the last step, and
+planes that have to be taken out then cost more distance."""
 ROUNDS = 4
 """Rounds of taking out planes and shaping again."""
 BATCH = 2048
@@ -112,7 +115,8 @@ def find(
         network = _to_faces(network, batches, cloud, goal.faces, settings, progress)
     else:
         network = _to_error(network, batches, cloud, goal, settings, progress)
-    return measured(without_idle_planes(network), cloud)
+    network = without_strays(without_idle_planes(network), cloud.points)
+    return measured(network, cloud)
 
 
 def measured(
@@ -146,7 +150,7 @@ def _triangulated(
     progress: Progress | None,
 ) -> LowPoly:
     """As many triangles as asked for; for an error as many as reach it, found by trying."""
-    network = without_idle_planes(network)
+    network = without_strays(without_idle_planes(network), cloud.points)
     with torch.no_grad():
         union = without_cavities(HalfSpaces()(network))
     for _ in range(ROUNDS):
@@ -170,14 +174,14 @@ def _to_faces(
     progress: Progress | None,
 ) -> ConvexUnion:
     """Shapes; what is still too much goes plane by plane, with a short shaping after each round."""
-    goal = Goal(faces)
+    goal = Goal(max(4, round(AIM * faces)))
     shape(network, batches, cloud, goal, settings, progress)
     short = _shorter(settings, 5)
     for _ in range(ROUNDS):
         with torch.no_grad():
             surface = without_cavities(HalfSpaces()(network))
         excess = surface.num_faces - faces
-        if excess <= TOLERANCE / 2 * faces:
+        if excess <= TOLERANCE * faces:
             break
         counts = torch.bincount(surface.face_planes, minlength=network.offsets.numel() + 6)
         network = without_least_planes(network, counts.numpy(), excess)

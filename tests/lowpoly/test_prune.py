@@ -3,7 +3,7 @@
 import torch
 
 from shapeopt.extraction.halfspaces import HalfSpaces
-from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes
+from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, without_strays
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.mesh.certificate import certify
 from tests.extraction.halfspaces.test_half_spaces import BAR, PLATE, crossing_parts
@@ -70,3 +70,13 @@ def test_a_hollow_is_left_out():
     assert outer.num_faces == 6
     torch.testing.assert_close(outer.volume(), torch.tensor(0.216).double())
     assert without_cavities(outer) is outer
+
+
+def test_a_stray_part_goes_and_a_part_of_the_shape_stays():
+    """Two boxes apart: with points on both, both stay; with points on one, one."""
+    network = boxes(PLATE, ([0.38, 0.38, 0.3], [0.4, 0.4, 0.32]))
+    corners = HalfSpaces()(network).detach().vertices
+    assert len(without_strays(network, corners).planes) == 2
+    alone = without_strays(network, corners[corners[:, 0] < 0.35])
+    assert torch.equal(alone.planes[0], network.planes[0])
+    assert len(alone.planes) == 1
