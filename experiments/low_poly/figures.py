@@ -124,18 +124,22 @@ def draw() -> None:
     for shape in SHAPES:
         panels: dict[str, PolygonMesh] = {}
         for count in (300, 1000):
-            for kind, words in (("triangles", "shapeopt"), ("decimation", "decimation")):
-                path = MESHES / (
-                    f"{shape}-{kind}-{count}" + ("-0.pt" if kind == "triangles" else ".pt")
-                )
-                surface = _read(path) if path.is_file() else None
-                if surface is not None:
+            for name, words in (
+                (f"triangles-{count}-0", "shapeopt"),
+                (f"decimation-{count}", "decimation"),
+            ):
+                path = MESHES / f"{shape}-{name}.pt"
+                if path.is_file() and (surface := _read(path)) is not None:
                     panels[f"{words}, {surface.num_faces:,}"] = surface
-        if len(panels) == 4:
+        if panels:
             path = MESHES / "row.png"
             render_png(panels, path, up=UP[shape], azimuth=TURN[shape], size=2.4, dpi=100)
             pictures.append(imread(io.BytesIO(path.read_bytes()))[:, :, :3])
-    imsave(HERE / "picture.png", np.concatenate(pictures))
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [
+        np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=1) for p in pictures
+    ]
+    imsave(HERE / "picture.png", np.concatenate(padded))
 
 
 def _read(path: Path) -> PolygonMesh | None:

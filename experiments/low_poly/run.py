@@ -48,8 +48,10 @@ def jobs() -> Iterator[tuple[str, str, int, int]]:
         yield "decimation", shape, 0, 0
     for shape in SHAPES:
         yield "triangles", shape, 300, 0
-    for shape in ("Stanford bunny", "fandisk"):
-        yield "polygons", shape, 300, 0
+    yield "triangles", "Stanford bunny", 1000, 0
+    yield "polygons", "Stanford bunny", 300, 0
+    yield "triangles", "Stanford bunny", 100, 0
+    yield "polygons", "fandisk", 300, 0
     for shape in SHAPES:
         yield "triangles", shape, 1000, 0
     for shape in ("fandisk", "rocker arm"):
@@ -184,7 +186,7 @@ def marched_bunny() -> tuple[np.ndarray, np.ndarray]:
     grid = torch.cartesian_prod(axis, axis, axis)
     values = torch.cat([bunny_sdf(piece) for piece in grid.split(200_000)])
     vertices, faces, _, _ = marching_cubes(values.view(side, side, side).numpy(), 0.0)
-    return vertices / (side - 1) - 0.5, faces[:, ::-1].astype(np.int32)
+    return vertices / (side - 1) - 0.5, faces.astype(np.int32)
 
 
 def parts(data: Path, _: str, shape: str, number: int, seed: int) -> dict[str, Any]:
