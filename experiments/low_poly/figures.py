@@ -91,7 +91,8 @@ def efficiencies(rows: list[Row], curves: dict[str, list[Row]]) -> list[dict[str
                 ]
                 clear = [ratio for ratio in ratios if not math.isnan(ratio)]
                 found[f"{1e3 * distance:g}e-3"] = f"{np.median(clear):.2f}" if clear else "-"
-            table.append(found)
+            if any(value != "-" for value in list(found.values())[2:]):
+                table.append(found)
     return table
 
 
@@ -117,29 +118,27 @@ def part_rows(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def draw() -> None:
-    """Each shape at 300 and 1,000 faces beside decimation to as many."""
+    """A column for each shape and number of triangles: ours, and decimation below it."""
     from matplotlib.image import imread, imsave
 
-    pictures = []
-    for shape in SHAPES:
-        panels: dict[str, PolygonMesh] = {}
-        for count in (300, 1000):
-            for name, words in (
-                (f"triangles-{count}-0", "shapeopt"),
-                (f"decimation-{count}", "decimation"),
-            ):
-                path = MESHES / f"{shape}-{name}.pt"
-                if path.is_file() and (surface := _read(path)) is not None:
-                    panels[f"{words}, {surface.num_faces:,}"] = surface
-        if panels:
-            path = MESHES / "row.png"
-            render_png(panels, path, up=UP[shape], azimuth=TURN[shape], size=2.4, dpi=100)
-            pictures.append(imread(io.BytesIO(path.read_bytes()))[:, :, :3])
-    width = max(picture.shape[1] for picture in pictures)
-    padded = [
-        np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=1) for p in pictures
-    ]
-    imsave(HERE / "picture.png", np.concatenate(padded))
+    columns = []
+    for count in (300, 1000):
+        for shape in SHAPES:
+            paths = [
+                MESHES / f"{shape}-{x}.pt" for x in (f"triangles-{count}-0", f"decimation-{count}")
+            ]
+            if not all(path.is_file() for path in paths):
+                continue
+            ours, decimated = map(_read, paths)
+            if ours is None or decimated is None:
+                continue
+            file = MESHES / "pair.png"
+            panels = {"shapeopt": ours, "decimation": decimated}
+            render_png(panels, file, up=UP[shape], azimuth=TURN[shape], size=2.2, dpi=100)
+            picture = imread(io.BytesIO(file.read_bytes()))[:, :, :3]
+            half = picture.shape[1] // 2
+            columns.append(np.concatenate([picture[:, :half], picture[:, half : 2 * half]]))
+    imsave(HERE / "picture.png", np.concatenate(columns, axis=1))
 
 
 def _read(path: Path) -> PolygonMesh | None:
