@@ -57,6 +57,15 @@ def test_triangles_are_closed(tmp_path, scan):
     assert trimesh.load(out, force="mesh").is_watertight
 
 
+def test_a_number_of_triangles(tmp_path, scan, capsys):
+    out = tmp_path / "out.obj"
+    main(["lowpoly", str(scan), "-o", str(out), "--faces=60", "--triangles", "--effort=0.05"])
+    mesh = trimesh.load(out, force="mesh")
+    assert mesh.is_watertight
+    assert len(mesh.faces) == 60
+    assert capsys.readouterr().out.startswith("60 triangles, ")
+
+
 @pytest.mark.slow
 def test_the_goals_are_reached(tmp_path, scan, capsys, monkeypatch):
     monkeypatch.setattr(search, "POOL", 100_000)

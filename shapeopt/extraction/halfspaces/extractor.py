@@ -42,7 +42,7 @@ class HalfSpaces:
             there, and the surface closed with faces in its border.
         damping: of the gradient, see :func:`differentiable_meetings`; 0 is exact.
         method: ``"edges"`` finds what of each edge shows, ``"boolean"`` has a boolean library unite
-            the parts; ``"auto"`` is the first, ten times as fast, and the second where places are
+            the parts; ``"auto"`` is the first, some two to four times as fast, and the second where places are
             too close to one another.
     """
 
