@@ -200,4 +200,4 @@ def command_line() -> str:
 
 
 def _block(text: str) -> str:
-    return f"```text\n{text.rstrip()}\n```"
+    return f"``` {{.text .help}}\n{text.rstrip()}\n```"

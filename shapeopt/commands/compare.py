@@ -189,6 +189,13 @@ def _name(run: Run, base: Path) -> str:
     return os.path.relpath(run.folder, base)
 
 
+def _short(run: Run, base: Path) -> str:
+    """The number of a run of a sweep: the table says what it stands for."""
+    name = _name(run, base)
+    number, line, _ = name.partition("_")
+    return number if line and number.isdigit() else name
+
+
 def plot(runs: Sequence[Run], base: Path, best: Sequence[Run], output: Path | None) -> bytes:
     """Polygons against distance, the best ones joined."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -205,8 +212,10 @@ def plot(runs: Sequence[Run], base: Path, best: Sequence[Run], output: Path | No
         axes.plot(x, y, color=colour, marker="o", linestyle=line, drawstyle="steps-post")
         for run, *at in zip(points, x, y, strict=True):
             place = (at[0], at[1])
-            axes.annotate(_name(run, base), place, (5, 5), textcoords="offset points", size=8)
+            axes.annotate(_short(run, base), place, (5, 5), textcoords="offset points", size=9)
     axes.set(xscale="log", xlabel="polygons", ylabel=DISTANCES["distance"].label)
+    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        which(lambda count, _: f"{count:,.0f}")
     axes.grid(alpha=0.3, which="both")
     drawn = io.BytesIO()
     suffix = output.suffix[1:] if output else "png"
