@@ -42,8 +42,8 @@ class HalfSpaces:
             there, and the surface closed with faces in its border.
         damping: of the gradient, see :func:`differentiable_meetings`; 0 is exact.
         method: ``"edges"`` finds what of each edge shows, ``"boolean"`` has a boolean library unite
-            the parts; ``"auto"`` is the first, two to four times as fast, and the second where places
-            are too close to one another.
+            the parts; ``"auto"`` is the first, two to four times as fast, and the second where
+            places are too close to one another.
     """
 
     bounds: Bounds = (-0.5, 0.5)
