@@ -17,6 +17,7 @@ from shapeopt.output.export import check_suffix, write_mesh
 from shapeopt.output.grouped_obj import write_grouped_obj
 from shapeopt.output.physics import write_convex_parts
 from shapeopt.output.terminal import show
+from shapeopt.output.waiting import told
 
 
 def run(
@@ -53,7 +54,10 @@ def run(
     manifold_library()
     if not effort > 0:
         raise InputError(f"--effort is {effort}; it must be positive")
-    cloud = load(scan, seed=seed)
+    if error is not None and not error > 0:
+        raise InputError(f"--error is {error:g}; it must be a fraction of the longest side")
+    with told(f"reading {scan} ..."):
+        cloud = load(scan, seed=seed)
     with _Bar() as bar:
         found = find(
             cloud,

@@ -34,7 +34,7 @@ def test_polygons_groups_and_parts(tmp_path, scan, capsys):
     faces = [line for line in text.splitlines() if line.startswith("f ")]
     assert f"{len(faces)} polygons" in said
     assert "closed, manifold, winding consistent" in said
-    groups = [line for line in text.splitlines() if line.startswith("g ")]
+    groups = [line for line in text.splitlines() if line.startswith("g part")]
     assert 2 <= len(groups) <= 4
     assert max(len(line.split()) for line in faces) > 4
     mesh = trimesh.load(out, force="mesh")
