@@ -93,7 +93,7 @@ def _with_own_file(arguments: Sequence[str]) -> list[str]:
     Raises:
         InputError: for ``--data`` without a file.
     """
-    settings = list(arguments)
+    settings = [_with_plain_path(word) for word in arguments]
     while "--data" in settings:
         place = settings.index("--data")
         if place + 1 == len(settings):
@@ -104,6 +104,14 @@ def _with_own_file(arguments: Sequence[str]) -> list[str]:
         # Experiments on other data have no path to set. Hydra wants settings side by side.
         settings.insert(named.index(True), "data=file")
     return settings
+
+
+def _with_plain_path(setting: str) -> str:
+    """A checkpoint or folder of a sweep has "=" in its path, which Hydra wants in quotes."""
+    name, _, value = setting.partition("=")
+    if name in ("resume", "output") and "=" in value and not set(value) & set(",'\"$"):
+        return f"{name}={_quoted(value)}"
+    return setting
 
 
 def _quoted(path: str) -> str:

@@ -37,6 +37,14 @@ def test_a_file_may_have_any_name(name):
     assert config.data.path == name
 
 
+def test_a_checkpoint_of_a_sweep_needs_no_quotes():
+    config = composed("resume=outputs/a/0_width=8/checkpoints/last.pt", "output=b/1_seed=2")
+    assert config.resume == "outputs/a/0_width=8/checkpoints/last.pt"
+    assert config.output == "b/1_seed=2"
+    quoted = ["resume='a=b.pt'", "output=${name}", "resume=a=b,c=d"]
+    assert _with_own_file(quoted) == quoted
+
+
 def test_data_that_is_chosen_stays():
     assert composed("data=box").data._target_ == "shapeopt.data.shapes.box"
     assert _with_own_file(["data=file", "data.path=a.ply"]) == ["data=file", "data.path=a.ply"]
