@@ -96,6 +96,7 @@ def test_resume_goes_on_with_its_own_settings(smoke, tmp_path):
     assert resumed.config["model"]["width"] == 8
 
 
+@pytest.mark.slow
 def test_resume_can_choose_other_losses(smoke, tmp_path):
     folder, _ = smoke
     train(
@@ -121,6 +122,7 @@ def test_resume_keeps_its_data(smoke, tmp_path):
     assert "a training that is resumed keeps its data" in printed
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_its_runs_apart(tmp_path):
     """One of them fails; all are in the table; a second time none is trained again."""
     settings = ["training.fit.steps=40", "training.shape.steps=0", f"output={tmp_path}"]
@@ -145,14 +147,18 @@ def test_a_sweep_keeps_its_runs_apart(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["experiment=nonsense"], "smoke"),
         (["experiment=smoke", "data.path=nowhere.ply"], "nowhere.ply"),
-        (["experiment=smoke", "model.width=0"], "width is 0"),
-        (["experiment=smoke", "device=cuda:99"], "cuda:99"),
-        (["resume=nowhere.pt"], "no checkpoint nowhere.pt"),
-        (["experiment=smoke", "no.such.key=1"], "no.such.key"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)  # each starts a process
+            for case in (
+                (["experiment=nonsense"], "smoke"),
+                (["experiment=smoke", "model.width=0"], "width is 0"),
+                (["experiment=smoke", "device=cuda:99"], "cuda:99"),
+                (["resume=nowhere.pt"], "no checkpoint nowhere.pt"),
+                (["experiment=smoke", "no.such.key=1"], "no.such.key"),
+            )
+        ),
     ],
-    ids=["experiment", "file", "width", "device", "checkpoint", "key"],
 )
 def test_bad_input_is_one_clear_error(arguments, message, tmp_path):
     printed = train(*arguments, f"output={tmp_path}/run", expect=1)

@@ -48,7 +48,11 @@ def test_an_old_checkpoint_is_extracted(path):
     assert traced.num_faces == surface.num_faces
 
 
-@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [OLD[0], *(pytest.param(path, marks=pytest.mark.slow) for path in OLD[1:])],
+    ids=lambda path: path.stem,
+)
 def test_an_old_checkpoint_goes_on(path, tmp_path):
     steps = Checkpoint.load(path).step + 10
     command = [

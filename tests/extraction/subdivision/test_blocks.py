@@ -75,6 +75,7 @@ def test_a_box_that_is_inside_as_a_whole_has_no_surface():
             shapeopt.extract_surface(network, cap=True, blocks=count)
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_bits():
     network = leaving_the_box(1)
     with torch.no_grad():
