@@ -1,5 +1,6 @@
 """A scan with few faces: ``shapeopt lowpoly SCAN --faces 500 -o out.obj``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def run(
         with torch.no_grad():
             solids = HalfSpaces().part_surfaces(found.network)
         undone = [cloud.normalisation.undo_mesh(solid) for solid in solids.values()]
-        write_convex_parts(undone, convex, scan.stem)
+        write_convex_parts(undone, convex, re.sub(r"[^A-Za-z0-9_.-]+", "_", scan.stem))
     for line in report(found, faces, error):
         show(line)
     show(f"in {output}" + (f", its convex parts in {convex}" if convex is not None else ""))

@@ -323,7 +323,11 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
     )
     goal = command.add_mutually_exclusive_group(required=True)
     goal.add_argument(
-        "--faces", metavar="N", type=int, help="polygons to have", default=argparse.SUPPRESS
+        "--faces",
+        metavar="N",
+        type=int,
+        help="polygons to have; with --triangles, triangles",
+        default=argparse.SUPPRESS,
     )
     goal.add_argument(
         "--error",
