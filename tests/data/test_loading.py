@@ -28,6 +28,7 @@ def test_shipped_bunny_knows_its_formula(monkeypatch, tmp_path):
     torch.testing.assert_close(directions.float(), cloud.normals, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_shipped_bunny_is_what_its_script_makes(monkeypatch, tmp_path):
     source = CONF.parent / "data" / "make_bunny.py"
     copy = tmp_path / "make_bunny.py"

@@ -54,6 +54,7 @@ def test_implicit_reference_is_in_normalised_units():
     np.testing.assert_allclose(reference.distance(x), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_implicit_distances_to_the_bunny_against_dense_samples():
     from scipy.spatial import cKDTree
 

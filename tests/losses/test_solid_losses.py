@@ -66,7 +66,9 @@ def test_gradients(loss, solid):
     assert_gradient(loss, solid)
 
 
-@pytest.mark.parametrize("loss", [SolidRoundness(1.0), Inertia(1.0)])
+@pytest.mark.parametrize(
+    "loss", [SolidRoundness(1.0), pytest.param(Inertia(1.0), marks=pytest.mark.slow)]
+)
 def test_descent_rounds_a_long_octahedron(loss):
     """Of all octahedra the regular one is the most compact: 3 sqrt(3) / pi - 1 above the ball."""
     signs = torch.cat([torch.eye(3), -torch.eye(3)]).double()

@@ -51,7 +51,12 @@ def run(job: Training, folder: Path) -> bool:
 
 @pytest.mark.parametrize(
     "loss",
-    [EdgeLength(3e-4), EdgeLength(1e-3, power=2.0), Smoothness(0.1), FaceCount(3e-5)],
+    [
+        EdgeLength(3e-4),
+        pytest.param(EdgeLength(1e-3, power=2.0), marks=pytest.mark.slow),
+        Smoothness(0.1),
+        pytest.param(FaceCount(3e-5), marks=pytest.mark.slow),
+    ],
     ids=["edge_length", "edge_length_squared", "smoothness", "face_count"],
 )
 def test_the_shape_phase_lowers_its_loss(cloud, loss, tmp_path):
