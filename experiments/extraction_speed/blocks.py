@@ -1,6 +1,6 @@
 """What cutting the box into blocks does to memory and time.
 
-    python -m experiments.extraction_speed.blocks NETWORK
+    python -m experiments.extraction_speed.blocks [NETWORK]
 
 Each case runs in a process of its own. Writes ``blocks.json`` and prints the same as a table.
 """
@@ -22,11 +22,13 @@ from experiments.runs import machine, markdown_table
 
 HERE = Path(__file__).parent
 MEGABYTE = 1 << 20
+START = "sdf_network(64, 4)"
+"""As a training starts, seed 0."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", help="a stored one, path.npz, or a random one: 3,64,4")
+    parser.add_argument("network", nargs="?", default=START, help="a stored one, path.npz")
     parser.add_argument("--blocks", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -50,8 +52,8 @@ def main() -> None:
 
 def measured(name: str, blocks: int, processes: int) -> dict:
     """Seconds, memory above what the loaded code takes, and the keys of all vertices."""
-    network = load(name)
     torch.manual_seed(0)
+    network = shapeopt.sdf_network(64, 4) if name == START else load(name)
     with torch.no_grad():
         shapeopt.extract_surface(shapeopt.sdf_network(16, 2))  # loads the code
         before = peak()

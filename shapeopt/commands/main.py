@@ -105,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
                 name,
                 help=summary,
                 formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+                # What is not given is not passed on: the default is that of the command's `run`.
+                argument_default=argparse.SUPPRESS,
             )
         )
     return top
@@ -123,14 +125,12 @@ def _extract(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help=MESH_FILE + ", .vtu (all cells of the complex)",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--method",
         choices=["subdivide", "trace"],
         help="subdivide misses nothing; trace follows the surface alone, many times faster on "
         "large networks (default: subdivide)",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--seeds",
@@ -138,13 +138,11 @@ def _extract(command: argparse.ArgumentParser) -> None:
         type=int,
         help="with --method trace: cells along a side of the grid that finds the surface; parts "
         "thinner than half a cell can be missed (default: 32)",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--dtype",
         choices=["float32", "float64"],
         help="to compute with (default: as in the training, or the network)",
-        default=argparse.SUPPRESS,
     )
     _in_blocks(command)
     _of_network(command)
@@ -157,14 +155,12 @@ def _in_blocks(command: argparse.ArgumentParser) -> None:
         type=int,
         help="with subdivision: cut the box into N blocks along each side, and hold one at a time; "
         "the mesh is the same (default: 1)",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--processes",
         metavar="N",
         type=int,
         help="with --blocks: that work on blocks at a time (default: 1)",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -178,14 +174,12 @@ def _info(command: argparse.ArgumentParser) -> None:
         "--cells",
         action="store_true",
         help="count the regions, too, if there are very many",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--json",
         dest="as_json",
         action="store_true",
         help="print one JSON object",
-        default=argparse.SUPPRESS,
     )
     _of_network(command)
 
@@ -198,14 +192,12 @@ def _of_network(command: argparse.ArgumentParser) -> None:
         type=float,
         nargs="+",
         help="of the box: its lower and upper bound, or two corners (default: -0.5 0.5)",
-        default=argparse.SUPPRESS,
     )
     group.add_argument(
         "--level",
         metavar="VALUE",
         type=float,
         help="the surface is where the network has this value (default: 0)",
-        default=argparse.SUPPRESS,
     )
     group.add_argument(
         "--output-index",
@@ -213,13 +205,11 @@ def _of_network(command: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="which output, counted from 0, if there are several",
-        default=argparse.SUPPRESS,
     )
     group.add_argument(
         "--architecture",
         choices=["mlp", "deepsdf", "igr"],
         help="of weights by name (default: mlp)",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -247,7 +237,6 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
         dest="as_json",
         action="store_true",
         help="print one JSON object",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -269,7 +258,6 @@ def _compare(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help=".png, .svg or .pdf of the plot (default: pareto.png in the folder that holds all)",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -287,20 +275,17 @@ def _simplify(command: argparse.ArgumentParser) -> None:
         type=float,
         help="largest distance between the surface before and after, fraction of its longest side "
         "(default: 0.001)",
-        default=argparse.SUPPRESS,
     )
     goal.add_argument(
         "--faces",
         metavar="N",
         type=int,
         help="polygons to be left, in place of an error",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--triangles",
         action="store_true",
         help="write triangles in place of polygons",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -319,7 +304,6 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help=MESH_FILE + "; an .obj has a group for each convex part",
-        default=argparse.SUPPRESS,
     )
     goal = command.add_mutually_exclusive_group(required=True)
     goal.add_argument(
@@ -327,21 +311,18 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="polygons to have; with --triangles, triangles",
-        default=argparse.SUPPRESS,
     )
     goal.add_argument(
         "--error",
         metavar="FRACTION",
         type=float,
         help="mean distance to the scan to reach, fraction of its longest side",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--parts",
         metavar="K",
         type=int,
         help="convex parts (default: as many as suit the faces)",
-        default=argparse.SUPPRESS,
     )
     command.add_argument(
         "--triangles",
@@ -353,7 +334,6 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         type=Path,
         help="write the convex parts there, too, with URDF and MJCF",
-        default=argparse.SUPPRESS,
     )
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of everything random")
     command.add_argument(
