@@ -20,6 +20,7 @@ from torch import Tensor
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, active_neurons
 from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.encoding import Encoding
 
 CHUNK = 2**12
 """Regions whose gradients are computed at a time on a CPU: they stay in its cache."""
@@ -49,9 +50,15 @@ def differentiable_vertices(
     """
     where = _where(constraints, zeros.long(), vertices.dtype)
     active = active_neurons(plus_bits, constraints, vertices.dtype)
-    residual = _residuals(layers, box, where, active, vertices)
+    encoding = layers[0].encoding
+    if encoding is None:
+        inputs, at_planes = vertices, _at_box_planes(box, where, vertices)
+    else:
+        inputs = encoding.values_in(plus_bits[:, -1].long(), vertices)
+        at_planes = _at_sides(encoding, where, plus_bits[:, -1].long(), vertices)
+    residual = _residuals(layers, where, active, inputs, at_planes)
     if rows is None:
-        rows = _gradients(layers, where, active)
+        rows = _gradients(layers, where, active, plus_bits)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -64,8 +71,10 @@ def differentiable_vertices(
 
 def carries_gradient(layers: Sequence[AffineLayer]) -> bool:
     """Whether results of these layers will be differentiated."""
-    return torch.is_grad_enabled() and any(
-        part.requires_grad for weight, bias, _ in layers for part in (weight, bias)
+    encoding = layers[0].encoding
+    return torch.is_grad_enabled() and (
+        any(part.requires_grad for layer in layers for part in (layer.weight, layer.bias))
+        or (encoding is not None and encoding.requires_grad)
     )
 
 
@@ -77,13 +86,18 @@ def affine_gradients(
         parts = [affine_gradients(layers, constraints, part) for part in plus_bits.split(CHUNK)]
         return torch.cat(parts)
     active = active_neurons(plus_bits, constraints, layers[0].weight.dtype)
-    return gradient_where(layers, reversed(active)).expand(len(plus_bits), -1)
+    gradient = gradient_where(layers, reversed(active)).expand(len(plus_bits), -1)
+    encoding = layers[0].encoding
+    if encoding is None:
+        return gradient
+    return (encoding.slopes_in(plus_bits[:, -1].long()) @ gradient[:, :, None]).squeeze(2)
 
 
 def gradient_where(
     layers: Sequence[AffineLayer], active: Iterable[Float[Tensor, "n _"]]
 ) -> Float[Tensor, "n d"]:
-    """Gradient of the output where the given neurons are active; one row without hidden layers.
+    """Gradient of the output by the first layer's inputs where the given neurons are active; one
+    row without hidden layers.
 
     Args:
         layers: of one output.
@@ -102,15 +116,24 @@ class _Where(NamedTuple):
     Attributes:
         here: for each layer 1 if the constraint is one of its neurons, and else 0.
         column: which of the neurons it is, if so.
-        on_plane: whether it is a plane of the box.
-        is_upper, axis: which plane it is, if so.
+        on_plane: whether it is a plane of the box, or a side of the simplex.
+        plane: which one, if so.
     """
 
     here: Float[Tensor, "layers v k"]
     column: Int64[Tensor, "layers v k"]
     on_plane: Bool[Tensor, "v k"]
-    is_upper: Bool[Tensor, "v k"]
-    axis: Int64[Tensor, "v k"]
+    plane: Int64[Tensor, "v k"]
+
+    @property
+    def is_upper(self) -> Bool[Tensor, "v k"]:
+        """Whether a plane of the box is an upper one."""
+        return (self.plane & 1).bool()
+
+    @property
+    def axis(self) -> Int64[Tensor, "v k"]:
+        """The axis that a plane of the box is at right angles to."""
+        return torch.div(self.plane, 2, rounding_mode="floor")
 
 
 def _where(constraints: Constraints, zeros: Int64[Tensor, "v k"], dtype: torch.dtype) -> _Where:
@@ -118,13 +141,11 @@ def _where(constraints: Constraints, zeros: Int64[Tensor, "v k"], dtype: torch.d
     column = zeros - first
     here = (column >= 0) & (zeros <= last)
     plane = zeros - constraints.num_neurons
-    axis = torch.div(plane.clamp(min=0), 2, rounding_mode="floor")
     return _Where(
         here.to(dtype),
         torch.minimum(column.clamp_(min=0), last - first),
         plane >= 0,
-        (plane & 1).bool(),
-        axis,
+        plane.clamp(min=0),
     )
 
 
@@ -138,20 +159,38 @@ def _ends_of_layers(
     return stop - widths, stop - 1
 
 
+def _at_box_planes(box: Box, where: _Where, vertices: Float[Tensor, "v d"]) -> Float[Tensor, "v k"]:
+    """How far beyond its plane of the box each vertex lies; 0 for a constraint that is none."""
+    bound = torch.where(where.is_upper, box.upper[where.axis], box.lower[where.axis])
+    return (vertices.gather(1, where.axis) - bound) * where.on_plane
+
+
+def _at_sides(
+    encoding: Encoding,
+    where: _Where,
+    simplices: Int64[Tensor, "v"],
+    vertices: Float[Tensor, "v 3"],
+) -> Float[Tensor, "v k"]:
+    """How far inside of its side of the simplex each vertex lies; 0 for a constraint that is
+    none."""
+    return (
+        encoding.heights_in(simplices, vertices).gather(1, where.plane.clamp(max=3))
+        * where.on_plane
+    )
+
+
 def _residuals(
     layers: Sequence[AffineLayer],
-    box: Box,
     where: _Where,
     active: Sequence[Float[Tensor, "v _"]],
-    vertices: Float[Tensor, "v d"],
+    inputs: Float[Tensor, "v in"],
+    at_planes: Float[Tensor, "v d"],
 ) -> Float[Tensor, "v d"]:
     """Values of the active constraints at the vertices, with graph.
 
     A neuron that is 0 may take either branch: the equation n = 0 makes both the same.
     """
-    bound = torch.where(where.is_upper, box.upper[where.axis], box.lower[where.axis])
-    residual = (vertices.gather(1, where.axis) - bound) * where.on_plane
-    values = vertices
+    residual, values = at_planes, inputs
     for index, layer in enumerate(layers):
         values = torch.addmm(layer.bias, values, layer.weight.T)
         picked = values.gather(1, where.column[index])
@@ -170,18 +209,29 @@ def active_gradients(
     """Gradients of constraints that are 0 in some regions, one per row; planes along their axis."""
     dtype = layers[0].weight.dtype
     where = _where(constraints, zeros.long(), dtype)
-    return _gradients(layers, where, active_neurons(plus_bits, constraints, dtype))
+    return _gradients(layers, where, active_neurons(plus_bits, constraints, dtype), plus_bits)
 
 
 @torch.no_grad()
 def _gradients(
-    layers: Sequence[AffineLayer], where: _Where, active: Sequence[Float[Tensor, "v _"]]
+    layers: Sequence[AffineLayer],
+    where: _Where,
+    active: Sequence[Float[Tensor, "v _"]],
+    plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v k d"]:
-    weight = layers[0].weight
-    count, d = len(where.axis), weight.shape[1]
-    axes = torch.eye(d, dtype=weight.dtype, device=weight.device)
-    rows = axes[where.axis] * where.on_plane[:, :, None]
-    jacobian = axes.expand(count, -1, -1)  # [v, d, width]: d values / d x
+    weight, encoding = layers[0].weight, layers[0].encoding
+    count, d = len(where.plane), layers[0].dimension
+    # [v, d, width]: d values / d x
+    if encoding is None:
+        axes = torch.eye(d, dtype=weight.dtype, device=weight.device)
+        rows = axes[where.axis] * where.on_plane[:, :, None]
+        jacobian = axes.expand(count, -1, -1)
+    else:
+        simplices = plus_bits[:, -1].long()
+        sides = encoding.height_slopes_in(simplices).mT
+        plane = where.plane.clamp(max=3)[:, :, None].expand(-1, -1, d)
+        rows = sides.gather(1, plane) * where.on_plane[:, :, None]
+        jacobian = encoding.slopes_in(simplices)
     for index, layer in enumerate(layers):
         jacobian = jacobian @ layer.weight.T
         picked = jacobian.gather(2, where.column[index, :, None].expand(-1, d, -1))

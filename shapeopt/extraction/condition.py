@@ -104,7 +104,7 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     first = layers[0]
     weight, bias = first.weight.double(), first.bias.double()
     bias = _moved_bias(weight, bias, origin) if is_moved else bias
-    scaled = [AffineLayer(weight * size, bias, first.is_linear)]
+    scaled = [first.map(Tensor.double)._replace(weight=weight * size, bias=bias)]
     scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
     is_as_given = size == 1 and not is_moved
@@ -176,7 +176,8 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
     weight = layers[0].weight
     before = torch.zeros(weight.shape[1], dtype=torch.int32, device=weight.device)
     result = []
-    for weight, bias, is_linear in layers:
+    for layer in layers:
+        weight, bias = layer.weight, layer.bias
         _, parts = torch.frexp(weight.detach())
         parts = torch.where(weight.detach() == 0, torch.iinfo(parts.dtype).min // 2, parts + before)
         of_bias = torch.frexp(bias.detach()).exponent
@@ -184,7 +185,7 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
         own = torch.maximum(parts.amax(dim=1), own)
         own = torch.where(own < -(2**20), 0, own)  # a neuron that is 0
         weight = _times_power(weight, before[None] - own[:, None])
-        result.append(AffineLayer(weight, _times_power(bias, -own), is_linear))
+        result.append(layer._replace(weight=weight, bias=_times_power(bias, -own)))
         before = own
     return result, _times_power(torch.ones_like(result[-1].bias.detach()), before)
 

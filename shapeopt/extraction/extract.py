@@ -20,6 +20,7 @@ from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently
 from shapeopt.extraction.tracing.extractor import Tracing
 from shapeopt.networks.affine import AffineLayer, without_graph
+from shapeopt.networks.encoding import BOX
 from shapeopt.networks.reading import check_reading, read_network
 from shapeopt.networks.views import Classes, LevelSet
 
@@ -96,7 +97,8 @@ def extract_surface(
         extractor: the algorithm with its settings: :class:`shapeopt.Subdivision`, which misses
             nothing, or :class:`shapeopt.Tracing`, which is many times faster on large networks,
             and faster still when it is given again for the same network.
-        method: short for an extractor: ``"subdivide"`` (if neither is given) or ``"trace"``.
+        method: short for an extractor: ``"subdivide"`` or ``"trace"``. If neither is given it is
+            subdivision, and of an encoded network complete tracing; both miss nothing.
         dtype: of the result, ``torch.float32`` or ``torch.float64``; the network's if None.
             Signs are decided in float64 whatever it is.
         options: settings of the extractor that ``method`` names, such as ``cap=True`` or
@@ -114,10 +116,22 @@ def extract_surface(
         ExtractionError: from tracing, if folds coincide in a way that it cannot follow; from
             subdivision, if it needs more memory than allowed.
     """
-    extractor = _extractor(extractor, method, options)
     is_view = output is not None or level != 0
     view = LevelSet(network, output, level) if is_view else network
     layers, box = prepare(view, bounds, dtype)
+    _check_has_surface(layers, box)
+    if layers[0].encoding is not None and method is None and extractor is None:
+        method, options = "trace", {"complete": "seeds" not in options} | options
+    extractor = _extractor(extractor, method, options)
+    unit = condition(layers, box)
+    try:
+        surface = extractor.surface_of(network, unit)
+    except NoZero as none:
+        raise empty_surface(none, box, float(unit.output_size)) from None
+    return unit.undo(surface)
+
+
+def _check_has_surface(layers: list[AffineLayer], box: Box) -> None:
     if box.dimension not in (2, 3):
         raise InputError(
             f"the network has {box.dimension} inputs; a surface exists for 3 (polygons) and 2 "
@@ -128,12 +142,6 @@ def extract_surface(
             f"the network has {len(layers[-1].bias)} outputs; a surface needs one: choose it with "
             "output="
         )
-    unit = condition(layers, box)
-    try:
-        surface = extractor.surface_of(network, unit)
-    except NoZero as none:
-        raise empty_surface(none, box, float(unit.output_size)) from None
-    return unit.undo(surface)
 
 
 def _in_dtype(unit: Conditioned, dtype: torch.dtype) -> tuple[list[AffineLayer], Box]:
@@ -150,7 +158,13 @@ def prepare(
     dtype = dtype or reading.dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"extraction works in float32 or float64, not {dtype}; pass dtype=")
-    box = Box.from_bounds(bounds, weight.shape[1], dtype, weight.device)
+    first = reading.layers[0]
+    box = Box.from_bounds(bounds, first.dimension, dtype, weight.device)
+    if first.encoding is not None and ((box.lower != BOX[0]) | (box.upper != BOX[1])).any():
+        raise InputError(
+            f"an encoded network is extracted in the box of its lattices, {BOX[0]} to {BOX[1]}; "
+            "leave bounds out"
+        )
     check_reading(network, reading, box.lower, box.upper)
     return reading.layers, box
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from shapeopt.errors import InputError
+from shapeopt.networks.encoding import Encoding
 
 
 class AffineLayer(NamedTuple):
@@ -17,11 +18,22 @@ class AffineLayer(NamedTuple):
         weight, bias: of the map.
         is_linear: the neurons that no ReLU follows: they pass on what later layers need, have no
             fold, and count as + everywhere. None if there are none.
+        encoding: that a network's points go through before its first layer; None if they do not.
     """
 
     weight: Float[Tensor, "out in"]
     bias: Float[Tensor, "out"]
     is_linear: Bool[Tensor, "out"] | None = None
+    encoding: Encoding | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Of the points that a network with this first layer takes."""
+        return self.weight.shape[1] if self.encoding is None else 3
+
+    def inputs(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n in"]:
+        """What the layer gets for points, if it is a network's first."""
+        return points if self.encoding is None else self.encoding(points)
 
     def values(self, inputs: Float[Tensor, "n in"]) -> Float[Tensor, "n out"]:
         """The pre-activations."""
@@ -39,7 +51,8 @@ class AffineLayer(NamedTuple):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "AffineLayer":
         """The layer with the function applied to weight and bias."""
-        return AffineLayer(function(self.weight), function(self.bias), self.is_linear)
+        encoding = None if self.encoding is None else self.encoding.map(function)
+        return AffineLayer(function(self.weight), function(self.bias), self.is_linear, encoding)
 
 
 def without_graph(layers: Sequence[AffineLayer]) -> list[AffineLayer]:
@@ -59,6 +72,7 @@ def linear_neurons(layers: Sequence[AffineLayer]) -> Int64[Tensor, "k"] | None:
 
 def evaluate(layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]) -> Float[Tensor, "n out"]:
     """The network of the layers at points."""
+    points = layers[0].inputs(points)
     for layer in layers[:-1]:
         points = layer.activated(layer.values(points))
     return layers[-1].values(points)
@@ -71,11 +85,11 @@ def as_module(layers: Sequence[AffineLayer]) -> nn.Sequential:
         InputError: for layers with linear neurons, which this form has no place for.
     """
     modules: list[nn.Module] = []
-    for weight, bias, is_linear in layers:
-        if is_linear is not None:
+    for weight, bias, is_linear, encoding in layers:
+        if is_linear is not None or encoding is not None:
             raise InputError(
-                "a network with connections that skip a ReLU cannot be written as nn.Sequential "
-                "of nn.Linear and nn.ReLU"
+                "a network with an encoding, or with connections that skip a ReLU, cannot be "
+                "written as nn.Sequential of nn.Linear and nn.ReLU"
             )
         linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
         linear.weight.data, linear.bias.data = weight.detach().clone(), bias.detach().clone()

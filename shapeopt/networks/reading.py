@@ -11,12 +11,14 @@ from torch.nn.modules import module as hooks
 
 from shapeopt.errors import InputError
 from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.encoding import EncodedNetwork
 from shapeopt.networks.forms import Form, Record
 from shapeopt.networks.half_precision import HALF, InFloat32, in_float32
 from shapeopt.networks.lowering import lower
 from shapeopt.networks.operations import apply
 from shapeopt.networks.outer import Outer
 from shapeopt.networks.script_network import ScriptNetwork, nodes_for_scripts
+from shapeopt.networks.views import LevelSet
 
 POINTS = 32
 """Points at which a network is compared with what was read of it."""
@@ -66,7 +68,7 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
         warnings.warn("the network's half-precision weights are computed in float32", stacklevel=2)
     if isinstance(network, torch.jit.ScriptModule):
         network = ScriptNetwork(network)
-    layers = _plain_layers(network)
+    layers = _encoded_layers(network) or _plain_layers(network)
     if layers is not None:
         reading = Reading(layers, layers[0].weight.dtype)
     else:
@@ -97,7 +99,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     weight = layers[0].weight
     eps = torch.finfo(reading.dtype).eps
     generator = torch.Generator().manual_seed(0)
-    place = torch.rand(POINTS, weight.shape[1], generator=generator, dtype=torch.float64)
+    place = torch.rand(POINTS, layers[0].dimension, generator=generator, dtype=torch.float64)
     points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(reading.dtype)
     read, size = _values_and_terms(layers, points.to(weight.dtype))
     if reading.outer is not None:
@@ -125,6 +127,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
 
 def _values_and_terms(layers: Sequence[AffineLayer], points: Tensor) -> tuple[Tensor, Tensor]:
     """The layers' outputs, and the largest sum of absolute terms: what rounding is relative to."""
+    points = layers[0].inputs(points)
     size = points.abs().amax()
     for index, layer in enumerate(layers):
         terms = torch.addmm(layer.bias.abs(), points.abs(), layer.weight.abs().T)
@@ -142,6 +145,19 @@ def _unwrapped(network: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return network
         network = inner
+
+
+def _encoded_layers(network: nn.Module) -> list[AffineLayer] | None:
+    """The layers of an :class:`EncodedNetwork` or of a level set of one; None for anything else."""
+    if isinstance(network, LevelSet) and network.output in (None, 0):
+        layers = _encoded_layers(network.network)
+        if layers is not None:
+            layers[-1] = layers[-1]._replace(bias=layers[-1].bias - network.level)
+        return layers
+    if not isinstance(network, EncodedNetwork):
+        return None
+    first, *others = read_network(network.mlp).layers
+    return [first._replace(encoding=network.encoding), *others]
 
 
 def _plain_layers(network: nn.Module) -> list[AffineLayer] | None:
@@ -269,13 +285,18 @@ def _named(network: nn.Module) -> Iterator:
 
 
 def _check_finite(layers: Sequence[AffineLayer]) -> None:
-    numbers = [part.detach().flatten() for x in layers for part in (x.weight, x.bias)]
+    parts: dict[str, tuple[Tensor, ...]] = {
+        f"affine layer {i}": (layer.weight, layer.bias) for i, layer in enumerate(layers)
+    }
+    if layers[0].encoding is not None:
+        parts["the encoding"] = layers[0].encoding.features
+    numbers = [part.detach().flatten() for some in parts.values() for part in some]
     if bool(torch.cat(numbers).isfinite().all()):
         return
-    for index, layer in enumerate(layers):
-        bad = sum(int((~torch.isfinite(part)).sum()) for part in (layer.weight, layer.bias))
+    for name, some in parts.items():
+        bad = sum(int((~torch.isfinite(part)).sum()) for part in some)
         if bad:
             raise InputError(
-                f"affine layer {index} has {bad} weights that are NaN or infinite; "
+                f"{name} has {bad} weights that are NaN or infinite; "
                 "training has diverged (try a smaller learning rate) or the file is damaged"
             )

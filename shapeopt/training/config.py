@@ -14,6 +14,8 @@ from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.extraction.extractor import Extractor
 from shapeopt.extraction.subdivision import Subdivision
+from shapeopt.extraction.tracing import Tracing
+from shapeopt.networks import EncodedNetwork
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -36,9 +38,16 @@ def build(config: DictConfig) -> Any:
 
 
 def exporting_extractor(config: DictConfig) -> Extractor:
-    """The configured extractor if it misses no component, and else subdivision."""
+    """The configured extractor if it misses no component, and else one that does not."""
     extractor = build(config.extractor)
-    return extractor if isinstance(extractor, Subdivision) else Subdivision()
+    if isinstance(extractor, Subdivision):
+        return extractor
+    return Tracing(complete=True) if is_encoded(config) else Subdivision()
+
+
+def is_encoded(config: DictConfig) -> bool:
+    """Whether the model is an encoded network, which subdivision of the box does not know."""
+    return str(config.model.get("_target_", "")).endswith(EncodedNetwork.__name__)
 
 
 def build_extraction(
@@ -63,9 +72,12 @@ def build_extraction(
         raise InputError(f"surface.dtype is {name}; it can be {' or '.join(DTYPES)}")
     bounds: Any = OmegaConf.to_container(OmegaConf.create({"bounds": config.surface.bounds}))
     Box.from_bounds(bounds["bounds"], 3, DTYPES[name], torch.device("cpu"))
+    extractor = extractor or build(config.extractor)
+    if isinstance(extractor, Subdivision) and is_encoded(config):
+        raise InputError("an encoded model is extracted by tracing: set extractor=trace")
     return partial(
         extract_surface,
         bounds=bounds["bounds"],
-        extractor=extractor or build(config.extractor),
+        extractor=extractor,
         dtype=DTYPES[name],
     )

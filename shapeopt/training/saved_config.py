@@ -15,6 +15,7 @@ NETWORKS = frozenset(
     {
         "shapeopt.sdf_network",
         "shapeopt.networks.ConvexUnion",
+        "shapeopt.networks.EncodedNetwork",
         "shapeopt.networks.dense_sdf_network",
     }
 )

@@ -3,12 +3,11 @@ kernel runs on them when."""
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from shapeopt.complex.box import Box
-from shapeopt.complex.signs import Constraints, num_words
-from shapeopt.complex.skeleton import Skeleton, box_skeleton
+from shapeopt.complex.signs import num_words
+from shapeopt.complex.skeleton import Skeleton
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.compiled import PARTS, each_part, in_parts
 from shapeopt.extraction.memory import Budget
@@ -51,17 +50,16 @@ class CompiledSubdivision:
     """The growing skeleton in numpy arrays, with the interface of
     :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`, its oracle."""
 
-    def __init__(self, constraints: Constraints, box: Box, budget: Budget, ulps: int):
-        self.constraints = constraints
+    def __init__(self, start: Skeleton, inputs: Float[Tensor, "v in"], budget: Budget, ulps: int):
+        self.constraints = start.constraints
         self.budget = budget
         self.ulps = ulps
-        start = box_skeleton(constraints, box)
         self.keys = start.keys
         self.positions = self._rows(start.vertices)
         self.vertex_zeros = self._rows(start.vertex_zeros)
         self.plus_bits = GrowingRows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
-        self.values = self._rows(start.vertices)
-        self.largest = start.vertices.abs().amax(dim=0)
+        self.values = self._rows(inputs)
+        self.largest = inputs.abs().amax(dim=0)
         self.edges = self._rows(start.edges)
         self.edge_zeros = self._rows(start.edge_zeros)
         self.edge_base = self._rows(start.edge_keys)

@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
-from shapeopt.complex.box import Box
 from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
-from shapeopt.complex.skeleton import Skeleton, box_skeleton
+from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
 from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
@@ -55,6 +54,12 @@ class _Rows:
 class PlainSubdivision:
     """The growing skeleton, and the cutting of it by one layer after the other. The oracle.
 
+    Args:
+        start: the skeleton to cut.
+        inputs: what the first layer gets at its vertices.
+        budget: of the memory.
+        ulps: that count as rounding.
+
     A GPU is waited for twice per neuron: for the number of cut faces, and for how many edges go to
     which neuron next. What depends on the layer alone is made once per layer.
 
@@ -63,9 +68,8 @@ class PlainSubdivision:
     ``points`` has each vertex's position and, behind it, its values in the layer at work.
     """
 
-    def __init__(self, constraints: Constraints, box: Box, budget: Budget, ulps: int):
-        start = box_skeleton(constraints, box)
-        self.constraints = constraints
+    def __init__(self, start: Skeleton, inputs: Float[Tensor, "v in"], budget: Budget, ulps: int):
+        self.constraints = start.constraints
         self.budget = budget
         self.ulps = ulps
         self.keys = start.keys
@@ -75,7 +79,8 @@ class PlainSubdivision:
         self.edges = _Rows(start.edges)
         self.edge_zeros = _Rows(start.edge_zeros)
         self.edge_base = _Rows(start.edge_keys)
-        self.largest = start.vertices.abs().amax(dim=0)
+        self.inputs = inputs
+        self.largest = inputs.abs().amax(dim=0)
         self.is_partial = False
 
     @property
@@ -107,7 +112,7 @@ class PlainSubdivision:
 
     def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
         """Puts the layer's values at all vertices in the place of those of the layer before."""
-        inputs = self.positions if before is None else before.activated(self.values)
+        inputs = self.inputs if before is None else before.activated(self.values)
         points = inputs.new_empty(len(inputs), self.constraints.dimension + len(layer.bias))
         points[:, : self.constraints.dimension] = self.positions
         values = points[:, self.constraints.dimension :]

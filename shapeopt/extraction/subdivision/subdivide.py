@@ -31,7 +31,8 @@ import torch
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints
-from shapeopt.complex.skeleton import Skeleton
+from shapeopt.complex.skeleton import Skeleton, box_skeleton
+from shapeopt.errors import InputError
 from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress
@@ -79,9 +80,16 @@ def subdivide(
             than ``ulps`` say, or two 64-bit keys are equal.
         ExtractionError: if more memory would be needed.
     """
+    if layers[0].encoding is not None:
+        raise InputError(
+            "edge subdivision of a box knows no encodings; extract the surface of an encoded "
+            "network by tracing (method='trace', or extractor=trace in a training)"
+        )
     constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
     compiled = is_compiled(backend, box.lower.device)
-    state = _implementation(compiled)(constraints, box, Budget(max_bytes, box.lower.device), ulps)
+    start = box_skeleton(constraints, box)
+    given = start, start.vertices, Budget(max_bytes, box.lower.device), ulps
+    state = implementation(compiled)(*given)
     for index, layer in enumerate(layers):
         hidden_left = len(layers) - 1 - index
         if surface_only and index and pruning.pays(state.sizes[0], hidden_left):
@@ -94,7 +102,7 @@ def subdivide(
     return state.finish()
 
 
-def _implementation(compiled: bool) -> "type[PlainSubdivision] | type[CompiledSubdivision]":
+def implementation(compiled: bool) -> "type[PlainSubdivision] | type[CompiledSubdivision]":
     if not compiled:
         return PlainSubdivision
     # Imported here, so that importing the package does not load the compiler.

@@ -19,7 +19,7 @@ def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
         ExtractionError: if the cells do not fit together.
     """
     keys = cells.keys.index_select(0, cells.facet_cells)
-    turns = solver.turning_to_zero(cells.facet_constraints, cells.is_plus)
+    turns = solver.turning_to_zero(cells)
     if solver.box.dimension == 3:
         return _mesh_of_polygons(solver, cells, keys, turns)
     return _polyline_of_segments(solver, cells, keys + turns)
@@ -36,7 +36,7 @@ def _mesh_of_polygons(
     _, facets_of, first_facet, edge = distinct(keys + turns)
 
     facet = facets_of[first_facet]
-    is_inner = cells.facet_constraints[facet] < solver.constraints.output
+    is_inner = solver.is_inner(cells, facet)
     other = facets_of[(first_facet + is_inner).clamp_(max=len(facets_of) - 1)]
     ends = torch.stack([vertex, vertex[following]], dim=1)
     # The two polygons at an edge run through it in opposite directions.
@@ -74,7 +74,7 @@ def _polyline_of_segments(
     """2D: ends of equal key are one vertex."""
     vertex_keys, facets_of, first_facet, vertex = distinct(facet_keys)
     facet = facets_of[first_facet]
-    is_inner = cells.facet_constraints[facet] < solver.constraints.output
+    is_inner = solver.is_inner(cells, facet)
     counts = torch.nn.functional.pad(first_facet, (0, 1), value=len(facets_of)).diff()
     if not torch.equal(counts, 1 + is_inner.long()):
         raise disagreement("segments")

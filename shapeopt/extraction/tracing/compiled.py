@@ -30,7 +30,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         super().__init__(layers, box, scale)
         weights = [layer.weight.numpy().T.ravel() for layer in layers]
         self._net = kernels.FlatNet(
-            np.array([3, *self.constraints.widths]),
+            np.array([layers[0].weight.shape[1], *self.constraints.widths]),
             np.concatenate(weights),
             np.cumsum([0, *(len(part) for part in weights)]),
             np.concatenate([layer.bias.numpy() for layer in layers]),
@@ -44,7 +44,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     ) -> Outlines:
         count = len(plus_bits)
         counts = np.empty(count, np.int64)
-        regions = kernels.Regions(plus_bits.numpy().view(np.uint32), base.numpy())
+        regions = self._regions(plus_bits, base)
         settings = kernels.WalkSettings(self.shift.numpy(), NEAREST_LINES, LONGEST_CORRECTION)
         size = ROOM * (count + SMALL)
         while True:
@@ -62,6 +62,15 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             int((counts == 0).sum()),
         )
 
+    def _regions(
+        self, plus_bits: Int32[Tensor, "n words"], points: Float64[Tensor, "n 3"]
+    ) -> kernels.Regions:
+        signs = plus_bits.numpy().view(np.uint32), points.numpy()
+        if self.simplices is None:
+            return kernels.Regions(*signs, np.empty((4, 0, 3)), np.empty((4, 0, 6)))
+        maps = self.simplices.maps(plus_bits, points)
+        return kernels.Regions(*signs, *(part.contiguous().numpy() for part in maps))
+
     def solve_vertices(
         self,
         vertices: Float64[Tensor, "v 3"],
@@ -70,7 +79,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     ) -> tuple[Float64[Tensor, "v 3"], Bool[Tensor, "v"], Float64[Tensor, "v 3 3"]]:
         """As in :class:`ZeroCellSolver`."""
         count = len(vertices)
-        regions = kernels.Regions(plus_bits.numpy().view(np.uint32), vertices.numpy())
+        regions = self._regions(plus_bits, vertices)
         margins = kernels.Margins(self.size.numpy(), MARGIN_ULPS * kernels.EPS)
         room = kernels.SolvedRoom(
             np.empty((count, 3)), np.empty(count, np.bool_), np.empty((count, 3, 3))

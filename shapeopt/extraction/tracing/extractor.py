@@ -101,6 +101,8 @@ class Tracing(Extractor):
             self.reset()
             if was_warm:
                 return self.surface_of(network, unit)
+            if unit.layers[0].encoding is not None:
+                raise
             return self._subdivide(network, unit, error)
 
     def _trace(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
@@ -140,6 +142,9 @@ class Tracing(Extractor):
         if self.complete:
             return subdivided_seeds(solver.layers, solver.box, self.backend)
         seeds = self.seeds if isinstance(self.seeds, int) else unit.apply_points(self.seeds)
+        encoding = unit.layers[0].encoding
+        if encoding is not None and isinstance(seeds, int):
+            seeds = max(seeds, encoding.finest)
         return find_seeds(solver.layers, solver.box, seeds, may_be_empty=may_be_empty)
 
     def _subdivide(

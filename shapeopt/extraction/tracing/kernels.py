@@ -15,7 +15,7 @@ EPS = np.finfo(np.float64).eps
 
 
 class FlatNet(NamedTuple):
-    """A network with 3 inputs in flat arrays: kernels are compiled once for all architectures."""
+    """A network of 3D space in flat arrays: kernels are compiled once for all architectures."""
 
     widths: np.ndarray  # inputs, then the width of each layer
     weights: np.ndarray  # row-major [in, out], layer after layer
@@ -27,10 +27,16 @@ class FlatNet(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Regions of the network, and a point for each."""
+    """Regions of the network, and a point for each.
+
+    The rows of ``inputs`` and ``sides`` are a value at the point, then the slopes along the axes;
+    both are empty unless the network is encoded, see ``simplices.py``.
+    """
 
     plus_bits: np.ndarray  # [n, words], packed + signs
     points: np.ndarray  # [n, 3]
+    inputs: np.ndarray  # [4, n, in], of the first layer
+    sides: np.ndarray  # [4, n, 6], the constraints in the places of the box planes
 
 
 class AffineMaps(NamedTuple):
@@ -137,14 +143,12 @@ def _affine_maps(net, regions, row, maps):
     """Fills in the maps of one region."""
     plus_bits, points = regions.plus_bits, regions.points
     lines, sign, active = maps.lines, maps.sign, maps.active
-    x, y, z = points[row]
-    width = net.widths[1]
-    for j in range(width):
-        of_x, of_y = net.weights[j], net.weights[width + j]
-        of_z = net.weights[2 * width + j]
-        lines[0, j] = net.biases[j] + (x * of_x + y * of_y + z * of_z)
-        lines[1, j], lines[2, j], lines[3, j] = of_x, of_y, of_z
-    first = width
+    is_encoded = regions.inputs.shape[1] > 0
+    if is_encoded:
+        _add_encoded(net, regions, row, lines)
+    else:
+        _add_first(net, points[row], lines)
+    first = net.widths[1]
     for layer in range(1, len(net.widths) - 1):
         num_in, word = net.widths[layer], net.words[layer - 1]
         previous, count = first - num_in, 0
@@ -155,6 +159,9 @@ def _affine_maps(net, regions, row, maps):
             sign[previous + i] = 2.0 * bit - 1.0
         _add_layer(net, layer, lines, active, count, previous, first)
         first += net.widths[layer + 1]
+    if is_encoded:
+        lines[:, first : first + 6] = regions.sides[:, row]
+        return
     for plane in range(first, first + 6):
         axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
         for k in range(3):
@@ -162,6 +169,34 @@ def _affine_maps(net, regions, row, maps):
         lines[1 + axis, plane] = -1 if is_upper else 1
         x = points[row, axis]
         lines[0, plane] = net.upper[axis] - x if is_upper else x - net.lower[axis]
+
+
+@kernel
+@no_type_check
+def _add_first(net, point, lines):
+    """Puts the first layer's rows into ``lines``."""
+    x, y, z = point
+    width = net.widths[1]
+    for j in range(width):
+        of_x, of_y = net.weights[j], net.weights[width + j]
+        of_z = net.weights[2 * width + j]
+        lines[0, j] = net.biases[j] + (x * of_x + y * of_y + z * of_z)
+        lines[1, j], lines[2, j], lines[3, j] = of_x, of_y, of_z
+
+
+@kernel
+@no_type_check
+def _add_encoded(net, regions, row, lines):
+    """Puts the first layer's rows into ``lines``, where points are encoded."""
+    width = net.widths[1]
+    for k in range(4):
+        inputs, out = regions.inputs[k, row], lines[k][:width]
+        for j in range(width):
+            out[j] = net.biases[j] if k == 0 else 0.0
+        for i in range(net.widths[0]):
+            of_input, a = net.weights[i * width :], inputs[i]
+            for j in range(width):
+                out[j] += a * of_input[j]
 
 
 @kernel

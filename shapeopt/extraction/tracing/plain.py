@@ -25,9 +25,11 @@ from shapeopt.complex.signs import (
     Constraints,
     active_neurons,
     bit_positions,
+    flipped,
     pack,
     zobrist_keys,
 )
+from shapeopt.complex.simplices import Simplices
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.tolerances import MARGIN_ULPS, ROUNDING_ULPS
 from shapeopt.extraction.tracing.plain_lines import NearLines, frame_of, nearest
@@ -72,6 +74,8 @@ class ZeroCellSolver:
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"]):
         self.layers = layers
         self.box = box
+        encoding = layers[0].encoding
+        self.simplices = None if encoding is None else Simplices(encoding)
         self.constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
         device = box.lower.device
         self.keys = zobrist_keys(self.constraints, device)
@@ -92,25 +96,67 @@ class ZeroCellSolver:
 
     def plus_bits_at(self, points: Float[Tensor, "n d"]) -> Int32[Tensor, "n words"]:
         """Packed + signs of the regions that points of the zero set lie in; f counts as 0."""
-        values, packed = points, []
+        values, packed = self.layers[0].inputs(points), []
         shifts = self.shift[: self.num_hidden].split(self.constraints.widths[:-1])
         for layer, shift in zip(self.layers, shifts, strict=False):
             values = layer.values(values)
             packed.append(pack(values >= -shift))
             values = layer.activated(values)
         packed.append(torch.zeros(len(points), 1, dtype=torch.int32, device=points.device))
+        if self.simplices is not None:
+            packed.append(self.simplices.column_at(points))
         return torch.cat(packed, dim=1)
 
     def cell_keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
         """Cell keys of the cells in the regions with the given signs."""
         output = torch.full((len(plus_bits), 1), self.constraints.output, device=plus_bits.device)
-        return self.keys.of_cells(plus_bits, output, self.constraints)
+        if self.simplices is None:
+            return self.keys.of_cells(plus_bits, output, self.constraints)
+        of_signs = self.keys.of_cells(plus_bits[:, :-1], output, self.constraints)
+        return of_signs + self.simplices.keys(plus_bits)
 
-    def turning_to_zero(
-        self, constraints: Int64[Tensor, "m"], is_plus: Bool[Tensor, "m"]
-    ) -> Int64[Tensor, "m"]:
-        """What a cell's key changes by when the sign of a constraint becomes 0."""
-        return self.keys.zero[constraints] - torch.where(is_plus, self.keys.plus[constraints], 0)
+    def turning_to_zero(self, cells: ZeroCells) -> Int64[Tensor, "m"]:
+        """What a cell's key changes by on each of its facets, where a sign becomes 0."""
+        constraints = cells.facet_constraints
+        plus = torch.where(cells.is_plus, self.keys.plus[constraints], 0)
+        if self.simplices is None:
+            return self.keys.zero[constraints] - plus
+        is_neuron = constraints < self.constraints.num_neurons
+        of_neurons = torch.where(is_neuron, self.keys.zero[constraints] - plus, 0)
+        return of_neurons + self.simplices.turns(*self._sides(cells))
+
+    def keys_behind(self, cells: ZeroCells) -> Int64[Tensor, "m"]:
+        """The key of the cell behind each facet; at the border that of the cell itself."""
+        turned = self.keys.plus[cells.facet_constraints]
+        keys = cells.keys[cells.facet_cells] + torch.where(cells.is_plus, -turned, turned)
+        if self.simplices is None:
+            return keys
+        here, sides = self._sides(cells)
+        there = self.simplices.behind(here, sides)
+        return keys + (self.simplices.keys(there) - self.simplices.keys(here))
+
+    def behind(self, cells: ZeroCells, facets: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
+        """The packed + signs of the regions behind facets."""
+        here, crossed = cells.plus_bits[cells.facet_cells[facets]], cells.facet_constraints[facets]
+        there = flipped(here, crossed, self.constraints)
+        if self.simplices is None:
+            return there
+        return self.simplices.behind(there, crossed - self.constraints.num_neurons)
+
+    def is_inner(self, cells: ZeroCells, facets: Int64[Tensor, "n"]) -> Bool[Tensor, "n"]:
+        """Whether facets have a region behind them."""
+        crossed = cells.facet_constraints[facets]
+        is_neuron = crossed < self.constraints.output
+        if self.simplices is None:
+            return is_neuron
+        here = cells.plus_bits[cells.facet_cells[facets]]
+        sides = crossed - self.constraints.num_neurons
+        return is_neuron | ~self.simplices.is_at_border(here, sides)
+
+    def _sides(self, cells: ZeroCells) -> tuple[Int32[Tensor, "m words"], Int64[Tensor, "m"]]:
+        """For each facet its cell's signs, and its number among the sides of the simplex."""
+        sides = cells.facet_constraints - self.constraints.num_neurons
+        return cells.plus_bits[cells.facet_cells], sides
 
     def with_output(self, zeros: Int64[Tensor, "n k"]) -> Int[Tensor, "n k_plus_1"]:
         """The zeros of a cell of the zero set that lies on the given constraints."""
@@ -180,8 +226,11 @@ class ZeroCellSolver:
     ) -> NearLines:
         masks = active_neurons(plus_bits, self.constraints, base.dtype)
         gradient = gradient_where(self.layers, reversed(masks)).expand(len(base), -1)
+        maps = None if self.simplices is None else self.simplices.maps(plus_bits, base)
+        if maps is not None:
+            gradient = (maps[0][1:] * gradient).sum(dim=2).T
         frame = frame_of(gradient)
-        lines = self._lines(masks, base, frame[:-1])
+        lines = self._lines(masks, base, frame[:-1], maps)
         off_plane = lines[0, :, self.num_hidden] / gradient.norm(dim=1)
         base = torch.addcmul(base, off_plane[:, None], frame[-1], value=-1)
         # f is no line in its own plane: a constant.
@@ -204,15 +253,21 @@ class ZeroCellSolver:
         masks: Sequence[Tensor],
         base: Float[Tensor, "n d"],
         directions: Float[Tensor, "k n d"],
+        maps: tuple[Tensor, Tensor] | None,
     ) -> Float[Tensor, "k_plus_1 n constraints"]:
         """Every constraint's value at the base point, and its slopes along the directions.
 
         Args:
             masks: 1 for each + neuron and 0 for the others, ``[n, width]`` for each hidden layer.
+            maps: of an encoded network, see :meth:`Simplices.maps`.
         """
         rows, count = len(directions) + 1, len(base)
         lines = base.new_empty(rows * count, self.constraints.num_constraints)
-        state = torch.cat([base[None], directions]).view(rows * count, self.box.dimension)
+        if maps is None:
+            state = torch.cat([base[None], directions])
+        else:
+            state, sides = (_along(directions, part) for part in maps)
+        state = state.view(rows * count, state.shape[2])
         first = 0
         for layer, mask in zip(self.layers, [*masks, None], strict=True):
             values = lines[:, first : first + len(layer.bias)]
@@ -222,6 +277,9 @@ class ZeroCellSolver:
                 state = (values.view(rows, count, len(layer.bias)) * mask).flatten(0, 1)
             first += len(layer.bias)
         lines = lines.view(rows, count, lines.shape[1])
+        if maps is not None:
+            lines[:, :, first:] = sides
+            return lines
         torch.sub(base, self.box.lower, out=lines[0, :, first::2])
         torch.sub(self.box.upper, base, out=lines[0, :, first + 1 :: 2])
         lines[1:, :, first::2] = directions
@@ -267,7 +325,9 @@ class ZeroCellSolver:
         d = vertices.shape[1]
         masks = active_neurons(plus_bits, self.constraints, vertices.dtype)
         axes = torch.eye(d, dtype=vertices.dtype, device=vertices.device)
-        lines = self._lines(masks, vertices, axes[:, None, :].expand(-1, len(vertices), -1))
+        axes = axes[:, None, :].expand(-1, len(vertices), -1)
+        maps = None if self.simplices is None else self.simplices.maps(plus_bits, vertices)
+        lines = self._lines(masks, vertices, axes, maps)
         at_zero = lines.gather(2, zeros.expand(d + 1, -1, -1))
         rows = at_zero[1:].permute(1, 2, 0)
         inverse = inverse_of(rows)
@@ -282,3 +342,10 @@ class ZeroCellSolver:
         holds = values.mul_(self._signs(masks, len(values))) > margin[:, None] * self.size
         holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
         return vertices + step, holds, rows
+
+
+def _along(
+    directions: Float[Tensor, "k n 3"], maps: Float[Tensor, "4 n m"]
+) -> Float[Tensor, "k_plus_1 n m"]:
+    """Values and their slopes along directions, from those along the axes."""
+    return torch.cat([maps[:1], torch.einsum("knd,dnm->knm", directions, maps[1:])])

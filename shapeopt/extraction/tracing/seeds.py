@@ -19,6 +19,7 @@ from shapeopt.complex.differentiate import gradient_where
 from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.assemble import zero_set
+from shapeopt.extraction.subdivision.simplices import middles_in_simplices
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently, neuron_sizes
 from shapeopt.mesh.ragged import owners_of
@@ -88,7 +89,8 @@ def find_seeds(
 def subdivided_seeds(
     layers: Sequence[AffineLayer], box: Box, backend: Backend
 ) -> Float[Tensor, "n d"]:
-    """A point in every polygon (in 2D: segment) of the zero set, by edge subdivision.
+    """A point in every polygon (in 2D: segment) of the zero set, by edge subdivision: of the box,
+    or of the simplices of an encoded network.
 
     Args:
         layers: without graph, in float64.
@@ -98,10 +100,17 @@ def subdivided_seeds(
     Raises:
         NoZero: if there are none.
     """
+    compiled = is_compiled(backend, box.lower.device)
+    if layers[0].encoding is not None:
+        middles = consistently(lambda ulps: middles_in_simplices(layers, ulps, compiled=compiled))
+        if len(middles) == 0:
+            samples = sample_grid(layers, box, layers[0].encoding.finest)
+            raise NoZero(float(samples.values.min()), float(samples.values.max()))
+        return middles
     skeleton = consistently(
         lambda ulps: subdivide(layers, box, surface_only=True, backend=backend, ulps=ulps)
     )
-    found = zero_set(layers, box, skeleton, compiled=is_compiled(backend, box.lower.device))
+    found = zero_set(layers, box, skeleton, compiled=compiled)
     if box.dimension == 2:
         return found.vertices[found.edges].mean(dim=1)
     sizes = found.face_offsets.diff()
@@ -125,6 +134,7 @@ def _evaluate(
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "hidden"]]:
     """f at the points, and the size of each hidden neuron there."""
     *hidden, last = layers
+    points = layers[0].inputs(points)
     sizes = [points.new_empty(0)]
     before = points.abs().amax(dim=0)
     for layer in hidden:
@@ -264,13 +274,16 @@ def _value_and_gradient(
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
     """f, its gradient, and the size of the terms that f is the sum of."""
     *hidden, last = layers
-    masks = []
+    encoding, at, masks = layers[0].encoding, points, []
+    points = layers[0].inputs(points)
     for layer in hidden:
         points = layer.values(points)
         is_active = points > 0 if layer.is_linear is None else (points > 0) | layer.is_linear
         masks.append(is_active.to(points.dtype))
         points = layer.activated(points)
     gradient = gradient_where(layers, reversed(masks)).expand(len(points), -1)
+    if encoding is not None:
+        gradient = (encoding.slopes_in(encoding.simplices_at(at)) @ gradient[:, :, None])[:, :, 0]
     values = last.values(points)[:, 0]
     size = points @ last.weight[0].abs() + last.bias.abs()
     return values, gradient, size

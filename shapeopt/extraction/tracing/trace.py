@@ -25,7 +25,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from shapeopt.complex.signs import flipped
 from shapeopt.extraction.tracing.assemble import disagreement, distinct
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
@@ -75,8 +74,7 @@ def follow(
         facets = _facets_to_new_cells(solver, last, near)
         if len(facets) == 0:
             return ZeroCells.concatenate(fronts if known is None else [known, *fronts])
-        here, neurons = last.plus_bits[last.facet_cells[facets]], last.facet_constraints[facets]
-        behind = flipped(here, neurons, solver.constraints)
+        behind = solver.behind(last, facets)
         before = torch.cat([known_keys, last.keys])
         fronts.append(solver.solve(behind, last.facet_middles()[facets]))
         if len(fronts) % fronts_to_check == 0:
@@ -93,10 +91,8 @@ def _facets_to_new_cells(
     Args:
         known: sorted keys, those of the cells among them.
     """
-    # A facet in a box plane leads back to its own cell: the plane's + has the key 0.
-    turned = solver.keys.plus[cells.facet_constraints]
-    keys = cells.keys[cells.facet_cells] + torch.where(cells.is_plus, -turned, turned)
-    keys, order = torch.sort(keys)
+    # A facet in the border leads back to its own cell, which is known.
+    keys, order = torch.sort(solver.keys_behind(cells))
     place = torch.searchsorted(known, keys).clamp_(max=len(known) - 1)
     is_new = known[place] != keys
     is_new[1:].logical_and_(keys[1:] != keys[:-1])
