@@ -10,7 +10,7 @@ import shapeopt
 from shapeopt import PolyhedralSurface
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.mesh.certificate import certify
-from shapeopt.networks import sdf_network
+from shapeopt.networks import EncodedNetwork, sdf_network
 from shapeopt.simplify import remove_idle_neurons
 from tests.phantom import DeviceError, phantom_cuda
 from tests.sample_networks import TRAINED, load_network, octahedron, random_mlp
@@ -24,7 +24,7 @@ def centred(dimension: int, dtype: torch.dtype = torch.float64) -> nn.Sequential
     return network.to(dtype)
 
 
-def on_cuda(network: nn.Sequential) -> nn.Sequential:
+def on_cuda(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).to("cuda")
 
 
@@ -67,6 +67,25 @@ def test_surfaces(dimension, settings, dtype):
         found = shapeopt.extract_surface(there, **settings)
         found.edge_lengths().sum().backward()
         assert_same(found, expected)
+        for part, other in zip(there.parameters(), network.parameters(), strict=True):
+            assert torch.allclose(part.grad.cpu(), other.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_an_encoded_network():
+    torch.manual_seed(0)
+    network = EncodedNetwork((2, 4), 2, 12, 2, spread=0.02)
+    warm = shapeopt.Tracing(complete=True)
+    with phantom_cuda():
+        there = on_cuda(network)
+        for _ in range(2):  # cold, then warm
+            found = shapeopt.extract_surface(there, extractor=warm)
+            expected = shapeopt.extract_surface(network)
+            assert_same(found, expected)
+            with torch.no_grad():
+                for one in (network, there):
+                    one.mlp[-1].bias += 1e-4
+        for surface in (found, expected):
+            surface.area().backward()
         for part, other in zip(there.parameters(), network.parameters(), strict=True):
             assert torch.allclose(part.grad.cpu(), other.grad, rtol=1e-3, atol=1e-4)
 
