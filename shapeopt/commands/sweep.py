@@ -35,9 +35,11 @@ class Sweep(Callback):
 
     Attributes:
         folder: of the sweep; None in this process so far.
+        goes_on: whether its runs go on elsewhere when this process ends.
     """
 
     folder: ClassVar[Path | None] = None
+    goes_on: ClassVar[bool] = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keeps the folder for what comes when the sweep is over."""

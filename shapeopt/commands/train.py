@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
 
     def job(config: "DictConfig") -> None:
         try:
-            _job(config)
+            train_configured(config)
         except Exception as error:
             failures.append(error)
 
@@ -122,8 +122,8 @@ def _quoted(path: str) -> str:
     return quote + path.replace("${", "\\${") + quote
 
 
-def _job(config: "DictConfig") -> None:
-    """One training, in the folder that Hydra made for it."""
+def train_configured(config: "DictConfig") -> None:
+    """One training, in the folder that Hydra made for it; in a sweep, its errors go there, too."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -148,19 +148,19 @@ def _end_sweep() -> None:
     """The table and plot of all runs.
 
     Raises:
-        InputError: if some of them failed.
+        InputError: if some of them failed, or were stopped.
     """
     from shapeopt.commands import compare
-    from shapeopt.commands.sweep import ERROR_FILE, Sweep
+    from shapeopt.commands.sweep import Sweep
 
-    if Sweep.folder is None:  # such as with --cfg job
+    if Sweep.folder is None or Sweep.goes_on:  # none: such as with --cfg job
         return
     compare.run([Sweep.folder])
-    failed = [run for run in compare.read_runs(Sweep.folder) if (run.folder / ERROR_FILE).exists()]
-    if failed:
+    left = [run for run in compare.read_runs(Sweep.folder) if run.state]
+    if left:
         raise InputError(
-            f"{len(failed)} of the runs failed; the same command with output={Sweep.folder} tries "
-            "them again, and skips what is done"
+            f"{len(left)} of the runs failed or were stopped; the same command with "
+            f"output={Sweep.folder} tries them again or goes on, and skips what is done"
         )
 
 
@@ -177,10 +177,11 @@ def _tell_how_to_go_on(arguments: Sequence[str]) -> None:
 def _help(conf: Path) -> str:
     """Usage, the choices of each group, and the settings with their defaults."""
     lines = [HELP, "choices (loss takes a list):"]
-    for group in sorted(folder for folder in conf.iterdir() if folder.is_dir()):
+    for group in sorted({file.parent for file in conf.rglob("*.yaml")} - {conf}):
         names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+        label = group.relative_to(conf).as_posix() + "="
         lines += textwrap.wrap(
-            names, 100, initial_indent=f"  {group.name + '=':<12}", subsequent_indent=" " * 14
+            names, 100, initial_indent=f"  {label:<16}", subsequent_indent=" " * 18
         )
     text = (conf / "config.yaml").read_text(encoding="utf-8")
     settings = text[text.index("\nname:") : text.index("\nhydra:")].strip().splitlines()
