@@ -92,7 +92,7 @@ class _Elsewhere(Launcher):
 
     def _logs(self) -> Path:
         """The folder of what the runs print; it is there."""
-        folder = Path(str(self.config.hydra.sweep.dir)).absolute() / LOGS
+        folder = Path(str(self.config.hydra.sweep.dir)) / LOGS
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -251,7 +251,7 @@ class Slurm(_Elsewhere):
             options["slurm_setup"] = [*THREADS, *options.get("slurm_setup", [])]
         try:
             executor = AutoExecutor(
-                logs, cluster=self.cluster, slurm_max_num_timeout=self.most_timeouts
+                logs.absolute(), cluster=self.cluster, slurm_max_num_timeout=self.most_timeouts
             )
             executor.update_parameters(**options)
             return list(executor.submit_array(runs))
