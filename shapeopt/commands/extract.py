@@ -17,7 +17,7 @@ from shapeopt.output.certified import write_certified
 from shapeopt.output.export import check_suffix
 from shapeopt.output.terminal import show
 from shapeopt.output.vtu import write_vtu
-from shapeopt.output.waiting import EXTRACTING, told
+from shapeopt.output.waiting import CHECKING, EXTRACTING, told
 
 CELLS = ".vtu"
 """Suffix of the file that has all cells of the complex, in place of the surface alone."""
@@ -74,7 +74,8 @@ def _in_blocks(source: Source, blocks: int, processes: int) -> Source:
 def _write_surface(source: Source, output: Path) -> None:
     with told(EXTRACTING):
         surface = source.surface()
-    certificate = certify_surface(source.network, surface, source.extractor)
+    with told(CHECKING):
+        certificate = certify_surface(source.network, surface, source.extractor)
     mesh = source.normalisation.undo_mesh(surface)
     with told(f"writing {mesh.num_faces:,} polygons ..."):
         beside = write_certified(mesh, certificate, source.unit, output)

@@ -15,7 +15,7 @@ from shapeopt.extraction.extract import extract_complex
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.reading import affine_layers
 from shapeopt.output.terminal import show
-from shapeopt.output.waiting import EXTRACTING, told
+from shapeopt.output.waiting import CHECKING, EXTRACTING, told
 
 FEASIBLE = 500_000
 """Regions to be expected of a network up to which they are counted unasked: a few seconds."""
@@ -92,7 +92,8 @@ def _of_surface(source: Source) -> dict[str, Any]:
             surface = source.surface()
     except EmptySurfaceError as none:
         return {"surface": f"none: {none}"}
-    checked = certify_surface(source.network, surface, source.extractor)
+    with told(CHECKING):
+        checked = certify_surface(source.network, surface, source.extractor)
     mesh = source.normalisation.undo_mesh(surface)
     parts = checked.mesh.components
     genera = Counter(part.genus for part in parts if part.genus is not None)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -19,6 +20,9 @@ from shapeopt.output.grouped_obj import write_grouped_obj
 from shapeopt.output.physics import write_convex_parts
 from shapeopt.output.terminal import show
 from shapeopt.output.waiting import told
+
+PREPARING = "measuring the distance of points in space to the scan ..."
+BETWEEN = "building the exact surface, and measuring its distance to the scan ..."
 
 
 def run(
@@ -136,18 +140,41 @@ def _write(found: LowPoly, cloud: PointCloud, output: Path) -> None:
 
 
 class _Bar:
-    """Progress of phases of different lengths on one line."""
+    """Progress of phases of different lengths on one line; what comes between them is told."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._quiet = ExitStack()
 
     def __enter__(self) -> "_Bar":
-        self._bar = tqdm(unit="step", mininterval=0.5, file=sys.stderr)
+        self._tell(PREPARING)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    def __exit__(self, *error: object) -> None:
+        self._quiet.close()
+        if self._bar is not None:
+            if error[0] is None:
+                self._fill(self._bar)
+            self._bar.close()
 
     def update(self, words: str, step: int, steps: int) -> None:
-        """Shows how far a phase is."""
-        if step == 0:
+        """Shows how far a phase is, and that it has begun where the step is 0."""
+        self._quiet.close()
+        if self._bar is None:
+            self._bar = tqdm(total=steps, unit="step", mininterval=0.5, file=sys.stderr)
+        elif step == 0:
+            self._fill(self._bar)
             self._bar.reset(steps)
+        since = step - self._bar.n
         self._bar.set_description(words, refresh=False)
-        self._bar.update(step - self._bar.n)
+        self._bar.update(since)
+        if step + since >= steps:  # nothing is heard of its last steps
+            self._tell(BETWEEN)
+
+    def _tell(self, words: str) -> None:
+        self._quiet.enter_context(told(words))
+
+    @staticmethod
+    def _fill(bar: tqdm) -> None:
+        bar.update(bar.total - bar.n)
+        bar.refresh()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shapeopt.commands.faults import mendable
+from shapeopt.output.waiting import LOADING, compiling_told, told
 
 DESCRIPTION = """\
 Trains neural implicit shapes and optimises them through their exact polyhedral surface.
@@ -49,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _prepare_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given[:1] == ["train"]:  # its arguments are Hydra's
-            _module("train").run(given[1:])
-        else:
-            options = vars(parser().parse_args(given))
-            _module(options.pop("command")).run(**options)
+        with compiling_told():
+            if given[:1] == ["train"]:  # its arguments are Hydra's
+                _module("train").run(given[1:])
+            else:
+                options = vars(parser().parse_args(given))
+                _module(options.pop("command")).run(**options)
     except KeyboardInterrupt as stopped:
         sys.exit(128 + int(stopped.args[0] if stopped.args else signal.SIGINT))
     except Exception as error:
@@ -75,7 +77,8 @@ def _prepare_process() -> None:
 
 def _module(command: str) -> Any:
     """The file of a command, whose ``run`` takes what was parsed."""
-    return importlib.import_module(f"shapeopt.commands.{command}")
+    with told(LOADING):
+        return importlib.import_module(f"shapeopt.commands.{command}")
 
 
 def parser() -> argparse.ArgumentParser:

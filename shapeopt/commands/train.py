@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapeopt.errors import InputError
+from shapeopt.output.waiting import LOADING, told
 from shapeopt.shipped import shipped_folder
 
 if TYPE_CHECKING:
@@ -127,9 +128,10 @@ def train_configured(config: "DictConfig") -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from shapeopt.commands.sweep import run_in_sweep
-    from shapeopt.training.resuming import resumed_config
-    from shapeopt.training.run import run as train
+    with told(LOADING):
+        from shapeopt.commands.sweep import run_in_sweep
+        from shapeopt.training.resuming import resumed_config
+        from shapeopt.training.run import run as train
 
     hydra_config = HydraConfig.get()
     resume = Path(config.resume) if config.resume is not None else None

@@ -13,9 +13,25 @@ from typing import Any
 
 import numba
 import torch
+from numba.core import event
+
+from shapeopt.extraction.compiling import clock
 
 PARTS = 8
 """Parts of a large piece of work: a power of two, for keys are dealt out by their lowest bits."""
+
+
+class _Listener(event.Listener):
+    """What is read from where it was kept is not compiled and makes no event."""
+
+    def on_start(self, _: event.Event) -> None:
+        clock.start()
+
+    def on_end(self, _: event.Event) -> None:
+        clock.end()
+
+
+event.register("numba:compile", _Listener())
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,8 +3,8 @@
 import logging
 import re
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from tqdm import tqdm
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import PointCloud
 from shapeopt.errors import ExtractionError, InputError
+from shapeopt.extraction.compiling import clock, working_time
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.losses import FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.output.run_log import RunLog
+from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint, State
 from shapeopt.training.divergence import bad_gradients, bad_values, diverged, lost_surface
@@ -105,9 +107,10 @@ class Training:
         self.saved: tuple[Path, int] | None = None
         self.stopped_by: signal.Signals | None = None
         self._is_whole = True
+        self._extracted = False
         self._last_logged = -1
         self.fitted: dict[str, Tensor] | None = None
-        self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0}
+        self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0, "compiling": 0.0}
         self.optimizer = torch.optim.Adam(network.parameters())
 
     def run(self, log: RunLog | None = None, checkpoints: Path | None = None) -> bool:
@@ -146,7 +149,7 @@ class Training:
 
     def _take_step(self) -> tuple[dict[str, Tensor | float], PolyhedralSurface | None]:
         """One optimiser step; returns its scalars, and the surface it started from."""
-        started = time.perf_counter()
+        started, compiled = working_time(), clock.seconds
         phase, learning_rate = self._phase()
         if phase is self.shape and self.fitted is None:
             self._begin_shape_phase()
@@ -163,7 +166,8 @@ class Training:
             raise InputError(self._divergence(terms, phase, learning_rate))
         self._update()
 
-        seconds = time.perf_counter() - started
+        seconds = working_time() - started
+        self.seconds["compiling"] += clock.seconds - compiled
         self.seconds["fit" if surface is None else "shape"] += seconds
         scalars: dict[str, Tensor | float] = {
             f"loss/{name}": term.detach() for name, term in terms.items()
@@ -203,9 +207,11 @@ class Training:
         return terms, surface
 
     def _extract(self) -> PolyhedralSurface:
-        started = time.perf_counter()
-        surface = self.extract(self.network)
-        self.seconds["extraction"] += time.perf_counter() - started
+        started = working_time()
+        with nullcontext() if self._extracted else told(EXTRACTING):
+            surface = self.extract(self.network)
+        self._extracted = True
+        self.seconds["extraction"] += working_time() - started
         return surface
 
     def _weights(self, names: Iterable[str]) -> dict[str, float]:
@@ -278,8 +284,10 @@ class Training:
         if log is not None:
             log.log(step, row)
         self._last_logged = step
-        bar.set_description("fit  " if surface is None else "shape", refresh=False)
         bar.set_postfix(shown, refresh=False)
+        # The first step of the shape phase may take long: the bar shows that it has begun.
+        is_fit = self.step < self.fit.steps or self.shape.steps == 0
+        bar.set_description("fit  " if is_fit else "shape", refresh=self.step == self.fit.steps)
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint of the current state."""
@@ -304,7 +312,7 @@ class Training:
         """
         self._set_state(checkpoint)
         self.fitted = checkpoint.fitted
-        self.seconds = dict(checkpoint.seconds)
+        self.seconds |= checkpoint.seconds
         self.good = checkpoint.good
         self.setbacks = checkpoint.setbacks
 

@@ -155,7 +155,9 @@ def _results(training: Training, config: DictConfig) -> Iterator[tuple[str, Resu
             show(f"no mesh_{label}: {error}", sys.stderr)
         else:
             mesh = training.cloud.normalisation.undo_mesh(surface)
-            yield label, Result(surface, mesh, certify_surface(network, surface, extractor))
+            with told(f"checking mesh_{label} ..."):
+                certificate = certify_surface(network, surface, extractor)
+            yield label, Result(surface, mesh, certificate)
 
 
 @torch.no_grad()

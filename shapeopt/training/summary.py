@@ -154,9 +154,16 @@ def _costs(training: Training, label: str) -> dict[str, str]:
     if phase == "shape":
         costs |= {
             "of which extraction": f"{training.seconds['extraction'] / max(seconds, 1e-9):.0%}",
+            **_compiling(training),
             "peak memory (MiB)": f"{peak_memory() / 2**20:,.0f}",
         }
     return costs
+
+
+def _compiling(training: Training) -> dict[str, str]:
+    """Once on a machine, and so no part of what a step takes."""
+    seconds = training.seconds["compiling"]
+    return {"compiling, besides (seconds)": f"{seconds:,.1f}"} if seconds >= 0.05 else {}
 
 
 def peak_memory() -> int:

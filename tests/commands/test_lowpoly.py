@@ -1,13 +1,17 @@
 """``shapeopt lowpoly``: what it writes is closed, convex where it says so, and as it says."""
 
 import re
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 import trimesh
 
+from shapeopt.commands import lowpoly
 from shapeopt.commands.main import main
 from shapeopt.lowpoly import search
+from shapeopt.output.waiting import told
 
 CENTER = np.array([5.0, -3.0, 2.0])
 
@@ -90,3 +94,19 @@ def test_the_goals_are_reached(tmp_path, scan, capsys, monkeypatch):
 def test_wrong_arguments_are_one_line(tmp_path, scan, options, message):
     with pytest.raises(SystemExit, match=message):
         main(["lowpoly", str(scan), "-o", str(tmp_path / "out.obj"), *options])
+
+
+def test_the_bar_fills_and_what_follows_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(lowpoly, "told", partial(told, seconds=0.05))
+    with lowpoly._Bar() as bar:
+        time.sleep(0.3)
+        for words, steps in (("fitting", 7), ("shaping", 5)):
+            for step in range(0, steps, 2):
+                bar.update(words, step, steps)
+            time.sleep(0.3)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert lines[0] == lowpoly.PREPARING
+    assert lines.count(lowpoly.BETWEEN) == 2
+    assert any(line.startswith("fitting: 100%") for line in lines)
+    assert lines[-1].startswith("shaping: 100%")
+    assert not any(line.startswith("0step") for line in lines)

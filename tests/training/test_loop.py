@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import torch
 import shapeopt
 from shapeopt import EmptySurfaceError, InputError
 from shapeopt.data import Normalisation, PointCloud
+from shapeopt.extraction.compiling import clock
 from shapeopt.losses import Distance, EdgeLength, FaceCount, FitLoss, Smoothness
 from shapeopt.output.run_log import RunLog, read_metrics
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
 from shapeopt.training.loop import Phase, Training
 from shapeopt.training.schedules import Cosine
+from shapeopt.training.summary import summary_table
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +214,24 @@ def test_a_checkpoint_of_another_network_is_refused(cloud, tmp_path):
     job.network = shapeopt.sdf_network(9, 2)
     with pytest.raises(InputError, match="another network"):
         job.restore(Checkpoint.load(tmp_path / "last.pt"))
+
+
+def test_compiling_is_no_part_of_a_step(cloud, capsys):
+    job = training(cloud, fit_steps=2, shape_steps=2)
+    extract = job.extract
+
+    def compiled(network):
+        clock.start()
+        time.sleep(0.5)
+        clock.end()
+        return extract(network)
+
+    job.extract = compiled
+    job.run()
+    assert 1 <= job.seconds["compiling"] < 2
+    assert job.seconds["extraction"] <= job.seconds["shape"]
+    surface = job.extract(job.network).detach()
+    rows = summary_table(job, {"after": surface}, {"after": {}})
+    (row,) = (row for row in rows if "compiling" in row[""])
+    assert float(row["after"]) >= 1
+    assert "shape: " in capsys.readouterr().err
