@@ -198,7 +198,7 @@ def test_quick_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line in (
         "extract CHECKPOINT -o mesh.ply",
-        "simplify CHECKPOINT small.ply",
+        "simplify CHECKPOINT -o small.ply",
         "evaluate small.ply mesh.ply --samples 500",
     ):
         main([str(CHECKPOINT) if word == "CHECKPOINT" else word for word in line.split()])

@@ -38,7 +38,7 @@ def test_help_names_the_commands(capsys):
         ("train", ["experiment=bunny", "stanford_bunny", "polygon_roundness", "steps: 20_000"]),
         ("extract", ["FILE", ".stl", "subdivide", "(default: 32)"]),
         ("evaluate", ["GROUND_TRUTH", "(default: 100000)", "--json"]),
-        ("simplify", ["OUT", "(default: 0.001)", "--triangles"]),
+        ("simplify", ["-o FILE", "(default: 0.001)", "--triangles"]),
         ("info", ["MODEL", "--cells", "(default: mlp)"]),
         ("lowpoly", ["SCAN", "(default: 1.0)", "--faces"]),
     ],

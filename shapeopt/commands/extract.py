@@ -14,7 +14,7 @@ from shapeopt.extraction.extractor import Extractor
 from shapeopt.extraction.subdivision import Subdivision
 from shapeopt.extraction.tracing import Tracing
 from shapeopt.output.certified import write_certified
-from shapeopt.output.export import check_suffix
+from shapeopt.output.export import check_suffix, pieces_note
 from shapeopt.output.terminal import show
 from shapeopt.output.vtu import write_vtu
 from shapeopt.output.waiting import CHECKING, EXTRACTING, told
@@ -82,8 +82,11 @@ def _write_surface(source: Source, output: Path) -> None:
     show(
         f"{mesh.num_vertices:,} vertices, {mesh.num_edges:,} edges, "
         f"{mesh.num_faces:,} polygons, Euler characteristic {mesh.euler_characteristic}\n"
-        f"{certificate.summary(source.unit)}\nin {output}, and what was checked in {beside.name}"
+        f"{certificate.summary(source.unit)}"
     )
+    if note := pieces_note(mesh, output):
+        show(note)
+    show(f"in {output}, and what was checked in {beside.name}")
 
 
 def _write_cells(source: Source, output: Path) -> None:

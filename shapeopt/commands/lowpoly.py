@@ -15,7 +15,7 @@ from shapeopt.extraction.halfspaces import HalfSpaces
 from shapeopt.extraction.halfspaces.union import manifold_library
 from shapeopt.lowpoly.search import TOLERANCE, LowPoly, find
 from shapeopt.mesh.certificate import certify
-from shapeopt.output.export import check_suffix, write_mesh
+from shapeopt.output.export import check_suffix, pieces_note, write_mesh
 from shapeopt.output.grouped_obj import write_grouped_obj
 from shapeopt.output.physics import write_convex_parts
 from shapeopt.output.terminal import show
@@ -82,6 +82,8 @@ def run(
         write_convex_parts(undone, convex, re.sub(r"[^A-Za-z0-9_.-]+", "_", scan.stem))
     for line in report(found, faces, error):
         show(line)
+    if note := pieces_note(found.surface, output):
+        show(note)
     show(f"in {output}" + (f", its convex parts in {convex}" if convex is not None else ""))
 
 

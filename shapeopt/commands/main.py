@@ -270,7 +270,7 @@ def _simplify(command: argparse.ArgumentParser) -> None:
         "in the units of the training's input."
     )
     command.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=CHECKPOINT)
-    command.add_argument("output", metavar="OUT", type=Path, help=MESH_FILE)
+    command.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help=MESH_FILE)
     goal = command.add_mutually_exclusive_group()
     goal.add_argument(
         "--error",

@@ -1,11 +1,13 @@
-"""Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT OUT``."""
+"""Fewer polygons for a finished training: ``shapeopt simplify CHECKPOINT -o out.ply``."""
 
 import math
 from pathlib import Path
 
 from shapeopt.errors import InputError
+from shapeopt.mesh.certificate import certify
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.output.export import check_suffix, write_mesh
+from shapeopt.output.certified import write_certified
+from shapeopt.output.export import check_suffix, pieces_note
 from shapeopt.output.terminal import show
 from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.simplify.merging import merge_polygons, merge_to_count
@@ -27,6 +29,7 @@ def run(
     Args:
         checkpoint: of a training.
         output: the mesh; its suffix is the format, see :func:`shapeopt.output.export.write_mesh`.
+            A certificate of what was checked goes beside it, as JSON.
         error: largest distance between the surface before and after, fraction of its longest side;
             1e-3 if neither it nor ``faces`` is given.
         faces: polygons to be left, in place of an error.
@@ -53,13 +56,17 @@ def run(
     shape: PolygonMesh = saved.normalisation.undo_mesh(merged)
     if triangles:
         shape = PolygonMesh.from_polygons(shape.vertices, merged.triangles().tolist())
+    certificate = certify(shape)
     with told(f"writing {shape.num_faces:,} polygons ..."):
-        write_mesh(shape, output)
+        beside = write_certified(shape, certificate, 1.0, output)
     show(
         f"{surface.num_faces:,} polygons before, {merged.num_faces:,} after "
-        f"({len(merged.triangles()):,} triangles), at most {reached:.3g} of the longest side "
-        f"apart; in {output}"
+        f"({len(merged.triangles()):,} triangles), at most {reached:.3g} of the longest side apart"
     )
+    show(certificate.summary())
+    if note := pieces_note(shape, output):
+        show(note)
+    show(f"in {output}, and what was checked in {beside.name}")
     if faces is not None and merged.num_faces > faces:
         show(
             f"{faces:,} polygons were asked for: no two of the {merged.num_faces:,} that are left "

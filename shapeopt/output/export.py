@@ -10,6 +10,7 @@ import numpy as np
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.fans import right_fans
 from shapeopt.output.files import write_whole
 from shapeopt.output.glb import write_glb
 from shapeopt.output.mesh_arrays import mesh_arrays
@@ -39,8 +40,8 @@ def write_mesh(mesh: PolygonMesh, path: str | os.PathLike[str]) -> Path:
     | polygons to look at | .glb |
     | triangles | .off, .stl, .3mf |
 
-    PLY, OBJ, OFF, 3MF and NPZ keep every digit. Readers of PLY and OBJ that know triangles only
-    cut a polygon into a fan, which is wrong where it is not convex.
+    PLY, OBJ, OFF, 3MF and NPZ keep every digit. Many readers of PLY and OBJ cut a polygon into a
+    fan of triangles: one that is not convex, where that would be wrong, is written in pieces.
 
     Args:
         mesh: in 3D, on any device.
@@ -58,6 +59,19 @@ def write_mesh(mesh: PolygonMesh, path: str | os.PathLike[str]) -> Path:
     return WRITERS[check_suffix(path)](mesh, path)
 
 
+def pieces_note(mesh: PolygonMesh, path: str | os.PathLike[str]) -> str | None:
+    """What `write_mesh` does to polygons that are not convex, in words; None for nothing."""
+    if check_suffix(path) not in (".ply", ".obj"):
+        return None
+    faces = len(right_fans(mesh_arrays(mesh))[1])
+    if faces == mesh.num_faces:
+        return None
+    return (
+        f"the file has {faces:,} faces: polygons that are not convex are in pieces, so that every "
+        "program reads them right"
+    )
+
+
 def check_suffix(path: str | os.PathLike[str]) -> str:
     """The suffix of a path that `write_mesh` can write; for asking before any long work.
 
@@ -71,8 +85,8 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def write_obj(surface: PolygonMesh, path: str | os.PathLike[str]) -> Path:
-    """Write the polygons, each as one face, to a Wavefront OBJ file. See `write_mesh`."""
-    mesh = mesh_arrays(surface)
+    """Write the polygons as faces to a Wavefront OBJ file. See `write_mesh`."""
+    mesh, _ = right_fans(mesh_arrays(surface))
     corners = list(map(str, (mesh.corners + 1).tolist()))
     faces = [
         f"f {' '.join(corners[start:stop])}\n" for start, stop in pairwise(mesh.offsets.tolist())

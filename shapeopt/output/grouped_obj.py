@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.fans import right_fans
 from shapeopt.output.files import write_whole
 from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.ply import vertex_lines
@@ -14,7 +15,7 @@ from shapeopt.output.ply import vertex_lines
 def write_grouped_obj(
     surface: PolygonMesh, groups: Sequence[str], path: str | os.PathLike[str]
 ) -> Path:
-    """Write each polygon as one face, below the name of its group.
+    """Write polygons as faces, below the names of their groups; see `shapeopt.output.fans`.
 
     Args:
         surface: in 3D, on any device.
@@ -29,11 +30,11 @@ def write_grouped_obj(
         InputError: the surface is a polyline in 2D, or a vertex is not finite.
         OSError: the file cannot be written.
     """
-    mesh = mesh_arrays(surface)
+    mesh, owners = right_fans(mesh_arrays(surface))
     corners = list(map(str, (mesh.corners + 1).tolist()))
     faces: dict[str, list[str]] = {}
-    for group, (start, stop) in zip(groups, pairwise(mesh.offsets.tolist()), strict=True):
-        faces.setdefault(group, []).append(f"f {' '.join(corners[start:stop])}\n")
+    for owner, (start, stop) in zip(owners, pairwise(mesh.offsets.tolist()), strict=True):
+        faces.setdefault(groups[owner], []).append(f"f {' '.join(corners[start:stop])}\n")
     lines = ["# written by shapeopt\n", *(f"v {line}" for line in vertex_lines(mesh))]
     for group, members in faces.items():
         lines += [f"g {group}\n", *members]

@@ -1,4 +1,4 @@
-"""Write a mesh as a PLY file, each polygon as one face: trimesh would write triangles."""
+"""Write a mesh as a PLY file, polygons as faces: trimesh would write triangles."""
 
 import os
 from collections.abc import Iterator
@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.output.fans import right_fans
 from shapeopt.output.files import write_whole
 from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
 
 
 def write_ply(surface: PolygonMesh, path: str | os.PathLike[str], binary: bool = False) -> Path:
-    """Write the polygons, each as one face, to a PLY file; no digit of a coordinate is lost.
+    """Write the polygons as faces to a PLY file; no digit of a coordinate is lost.
+
+    One that is not convex may become several, see `shapeopt.output.fans`.
 
     Text is the default because trimesh cannot read a binary PLY whose polygons differ in
     their number of corners. Blender and MeshLab read both; binary is half the size.
@@ -31,7 +34,7 @@ def write_ply(surface: PolygonMesh, path: str | os.PathLike[str], binary: bool =
         InputError: the surface is a polyline in 2D, or a vertex is not finite.
         OSError: the file cannot be written.
     """
-    mesh = mesh_arrays(surface)
+    mesh, _ = right_fans(mesh_arrays(surface))
     # One byte holds the number of corners in nearly every file, and every reader takes it.
     small = len(mesh.sizes) == 0 or mesh.sizes.max() <= 255
     header = (

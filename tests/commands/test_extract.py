@@ -27,7 +27,7 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, capsys, suffix):
     extract("-o", out)
     printed = capsys.readouterr().out
     assert "118 polygons, Euler characteristic 1\nopen, manifold, winding consistent" in printed
-    beside = json.loads((tmp_path / "out.certificate.json").read_text())
+    beside = json.loads((tmp_path / f"out.{suffix}.certificate.json").read_text())
     assert (beside["manifold"], beside["complete"], beside["closed"]) == (True, True, False)
     assert beside["largest_error"] < 1e-9
     mesh = trimesh.load(out, force="mesh", process=False)
@@ -48,7 +48,8 @@ def test_arrays_and_cells_are_in_the_units_of_the_input(tmp_path, capsys):
         np.testing.assert_allclose(file["vertices"], exact)
         assert file["face_signs"].shape == (118, 16)
     extract("-o", tmp_path / "out.3mf")
-    assert (tmp_path / "out.certificate.json").exists()
+    assert (tmp_path / "out.npz.certificate.json").exists()
+    assert (tmp_path / "out.3mf.certificate.json").exists()
     capsys.readouterr()
     extract("-o", tmp_path / "out.vtu")
     assert "660 vertices, 1,774 edges, 1,591 polygons, 476 regions" in capsys.readouterr().out
@@ -114,7 +115,7 @@ def test_a_network_of_another_program(tmp_path, capsys):
         bounds = extract_network(path, tmp_path / "out.ply", "--bounds", -1, 1)
         np.testing.assert_allclose(bounds, expected, atol=1e-6)
         assert f"{surface.num_faces:,} polygons" in capsys.readouterr().out
-    certificate = json.loads((tmp_path / "out.certificate.json").read_text())
+    certificate = json.loads((tmp_path / "out.ply.certificate.json").read_text())
     assert certificate["largest_error"] < 1e-6
 
 

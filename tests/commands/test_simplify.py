@@ -1,5 +1,7 @@
 """``shapeopt simplify``: the mesh it writes is within the error it was given."""
 
+import json
+
 import pytest
 import torch
 import trimesh
@@ -32,7 +34,7 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize("options", [[], ["--triangles"]])
 def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, options):
     out = tmp_path / "out.ply"
-    main(["simplify", str(checkpoint), str(out), "--error", "0.02", *options])
+    main(["simplify", str(checkpoint), "-o", str(out), "--error", "0.02", *options])
     before, after = (int(w.replace(",", "")) for w in capsys.readouterr().out.split()[0:4:3])
     assert after < 0.7 * before
     mesh = trimesh.load(out)
@@ -44,10 +46,18 @@ def test_the_mesh_is_in_the_units_of_the_input(tmp_path, checkpoint, capsys, opt
 
 def test_a_number_of_polygons(tmp_path, checkpoint, capsys):
     out = tmp_path / "out.obj"
-    main(["simplify", str(checkpoint), str(out), "--faces", "40"])
-    assert " 40 after" in capsys.readouterr().out
-    assert sum(line.startswith("f ") for line in out.read_text().splitlines()) == 40
-    assert trimesh.load(out, force="mesh").is_watertight
+    main(["simplify", str(checkpoint), "-o", str(out), "--faces", "40"])
+    said = capsys.readouterr().out
+    assert " 40 after" in said
+    assert "\nclosed, manifold, winding consistent, 1 component, genus 0\n" in said
+    written = sum(line.startswith("f ") for line in out.read_text().splitlines())
+    assert written >= 40
+    assert (f"the file has {written} faces" in said) == (written > 40)
+    beside = json.loads((tmp_path / "out.obj.certificate.json").read_text())
+    assert (beside["closed"], beside["components"][0]["polygons"]) == (True, 40)
+    mesh = trimesh.load(out, force="mesh")
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(beside["components"][0]["volume"], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +66,4 @@ def test_a_number_of_polygons(tmp_path, checkpoint, capsys):
 )
 def test_wrong_arguments_are_one_line(tmp_path, checkpoint, out, error, message):
     with pytest.raises(SystemExit, match=message):
-        main(["simplify", str(checkpoint), str(tmp_path / out), f"--error={error}"])
+        main(["simplify", str(checkpoint), "-o", str(tmp_path / out), f"--error={error}"])

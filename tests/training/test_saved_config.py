@@ -172,7 +172,7 @@ def test_no_command_runs_it(command, nested, tmp_path, monkeypatch):
     arguments = {
         "evaluate": [str(path), "data/bunny.ply"],
         "extract": [str(path), "-o", "out.ply"],
-        "simplify": [str(path), "out.ply"],
+        "simplify": [str(path), "-o", "out.ply"],
     }
     with pytest.raises(SystemExit, match=r"error: .*may not run other code"):
         main([command, *arguments[command]])
