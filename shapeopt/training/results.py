@@ -88,6 +88,8 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     for label, result in results.items():
         show(f"mesh_{label}: {result.certificate.summary(unit)}")
     show(units_note(training.cloud))
+    turned = "z" if config.up == "y" else "y"
+    show(f"pictures have {config.up} up; up={turned} turns them")
     show(f"everything is in {folder} (open report.html in a browser)")
 
 

@@ -69,9 +69,9 @@ def test_the_last_mesh_misses_nothing_that_tracing_missed(left, tmp_path, capsys
     sides = [part["volume"] ** (1 / 3) for part in certificate["components"]]
     # An octahedron of radius r holds 4/3 r^3, and a unit of the training is two of the input.
     assert sides == pytest.approx([(4 / 3) ** (1 / 3) * 2 * r for r in (0.2, 0.003)], rel=1e-3)
-    assert (
-        "closed, manifold, winding consistent, 2 components, genus 0, 0" in capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert "closed, manifold, winding consistent, 2 components, genus 0, 0" in printed
+    assert "pictures have z up; up=y turns them" in printed
     assert (
         '<li class="good">2 components, genus 0, 0</li>' in (tmp_path / "report.html").read_text()
     )
