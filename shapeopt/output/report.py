@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.certificate import Finding
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.files import write_whole
-from shapeopt.output.mesh_arrays import MeshArrays, mesh_arrays
+from shapeopt.output.polygon_values import Distance
+from shapeopt.output.report_viewer import QUANTITIES, shapes_data, viewer_html
 
 # More points than this a curve on the page cannot show.
 MAX_CURVE_POINTS = 600
@@ -46,6 +46,9 @@ def write_report(
     config: str = "",
     subtitle: str = "",
     up: str = "z",
+    steps: Sequence[int] = (),
+    between: Mapping[int, PolygonMesh] | None = None,
+    distance: Distance | None = None,
 ) -> Path:
     """Write the report of a run.
 
@@ -61,6 +64,9 @@ def write_report(
         config: the resolved configuration, as text.
         subtitle: a line under the heading.
         up: the axis that points up, "y" or "z".
+        steps: of the training that `surfaces` are from, in their order.
+        between: step -> surface, which a slider shows; needs `steps`.
+        distance: of points to the data, in units of the surfaces, to colour polygons by.
 
     Returns:
         The path written.
@@ -72,16 +78,22 @@ def write_report(
     """
     if up not in ("y", "z"):
         raise InputError(f'up must be "y" or "z", not {up!r}.')
-    meshes = {name: mesh_arrays(surface) for name, surface in surfaces.items()}
     curves = metric_curves(metrics)
-    data = {"surfaces": _surface_data(meshes, up), "curves": list(curves.values())}
+    shapes = shapes_data(surfaces, steps, between or {}, distance)
+    data = {
+        "name": title,
+        "up": up,
+        "shapes": shapes,
+        "quantities": QUANTITIES,
+        "curves": list(curves.values()),
+    }
     template = (
         resources.files("shapeopt.output").joinpath("report.html").read_text(encoding="utf-8")
     )
     page = _Template(template).substitute(
         title=escape(title),
         subtitle=escape(subtitle),
-        viewer=_viewer_html(meshes),
+        viewer=viewer_html(shapes),
         table=_table_html(table),
         checks=_checks_html(checks or {}),
         curves=_curves_html(list(curves)),
@@ -121,54 +133,6 @@ def _group_and_label(name: str) -> tuple[str, str]:
     """What stands before the first slash, empty if there is none, and the rest."""
     group, slash, label = name.partition("/")
     return (group, label) if slash else ("", name)
-
-
-def _surface_data(meshes: Mapping[str, MeshArrays], up: str) -> list[dict[str, Any]]:
-    """The surfaces as the page's drawing code wants them, y up, all in one sphere of radius 1."""
-    filled = [mesh.vertices for mesh in meshes.values() if len(mesh.vertices)]
-    everything = np.concatenate(filled) if filled else np.zeros((1, 3))
-    middle = (everything.min(axis=0) + everything.max(axis=0)) / 2
-    radius = max(float(np.linalg.norm(everything - middle, axis=1).max()), 1e-12)
-    out = []
-    for mesh in meshes.values():
-        triangles, _ = mesh.triangles()
-        out.append(
-            {
-                "vertices": _base64(_y_up((mesh.vertices - middle) / radius, up).astype("<f4")),
-                "triangles": _base64(mesh.corners[triangles].astype("<u4")),
-                "edges": _base64(mesh.edges.astype("<u4")),
-                "closed": mesh.is_closed,
-            }
-        )
-    return out
-
-
-def _y_up(vertices: Float[np.ndarray, "v 3"], up: str) -> Float[np.ndarray, "v 3"]:
-    """Turn the world, if need be, so that y is up and what was y points away from the viewer."""
-    return vertices if up == "y" else vertices[:, [0, 2, 1]] * np.array([1, 1, -1])
-
-
-def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-def _viewer_html(meshes: Mapping[str, MeshArrays]) -> str:
-    if not meshes:
-        return ""
-    buttons = "".join(
-        f'<button aria-pressed="{str(i == len(meshes) - 1).lower()}">{escape(name)} '
-        f"<small>{len(mesh.sizes):,} polygons</small></button>"
-        for i, (name, mesh) in enumerate(meshes.items())
-    )
-    return f"""<div class="card" id="shape">
-<div class="viewer"><canvas></canvas><div class="message" hidden>
-This browser shows no WebGL 2; the pictures and the mesh files have the same shape.</div></div>
-<div class="bar"><span class="tabs">{buttons}</span>
-<label><input type="checkbox" id="edges" checked>polygon edges</label>
-<span class="note mouse">drag to turn · wheel to zoom ·
-shift-drag to move · double-click to reset</span>
-<span class="note touch">drag to turn · two fingers to zoom and move</span>
-</div></div>"""
 
 
 def _table_html(table: Sequence[Mapping[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Checkpoint(State):
         seconds: training time so far, by phase.
         good: the last state that had a surface, in the shape phase; to go back to.
         setbacks: how often the shape phase went back to such a state.
+        history: state dicts of the network after some steps of the shape phase.
     """
 
     fitted: dict[str, Tensor] | None
@@ -52,6 +53,7 @@ class Checkpoint(State):
     seconds: dict[str, float]
     good: State | None = None
     setbacks: int = 0
+    history: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all.
@@ -59,7 +61,7 @@ class Checkpoint(State):
         Raises:
             OSError: if it cannot be written; names it.
         """
-        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        state = {one.name: getattr(self, one.name) for one in fields(self)}
         state |= {"center": self.normalisation.center, "scale": self.normalisation.scale}
         del state["normalisation"]
         state["good"] = None if self.good is None else dict(vars(self.good))
@@ -106,6 +108,10 @@ class Checkpoint(State):
                     raise ValueError("a negative step")
         if self.fitted is not None:
             _check_tensors(self.fitted)
+        _check_type(self.history, dict)
+        for step, network in self.history.items():
+            _check_type(step, int)
+            _check_tensors(network)
         _check_type(self.setbacks, int)
         _check_type(self.seconds, dict)
         for value in self.seconds.values():

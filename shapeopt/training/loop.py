@@ -31,6 +31,8 @@ from shapeopt.training.surface_scalars import surface_scalars
 Loss = FitLoss | GeometryLoss | SurfaceFitLoss
 Extractor = Callable[[nn.Module], PolyhedralSurface]
 logger = logging.getLogger(__name__)
+KEPT = 12
+"""States of the shape phase that are kept, to see how the surface moved: weights are small."""
 
 
 class SurfaceLostError(Exception):
@@ -110,6 +112,7 @@ class Training:
         self._extracted = False
         self._last_logged = -1
         self.fitted: dict[str, Tensor] | None = None
+        self.history: dict[int, dict[str, Tensor]] = {}
         self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0, "compiling": 0.0}
         self.optimizer = torch.optim.Adam(network.parameters())
 
@@ -165,6 +168,8 @@ class Training:
         if not torch.isfinite(total.detach() + norm):
             raise InputError(self._divergence(terms, phase, learning_rate))
         self._update()
+        if phase is self.shape:
+            self._keep()
 
         seconds = working_time() - started
         self.seconds["compiling"] += clock.seconds - compiled
@@ -223,6 +228,12 @@ class Training:
         self.optimizer.step()
         self.step += 1
         self._is_whole = True
+
+    def _keep(self) -> None:
+        """Now and then, the weights that the step came to."""
+        done = KEPT * (self.step - self.fit.steps)
+        if done % self.shape.steps < KEPT:
+            self.history[self.step] = _copy(self.network.state_dict())
 
     def _is_sound(self) -> bool:
         """Whether the current state is worth keeping."""
@@ -301,6 +312,7 @@ class Training:
             self.seconds,
             self.good,
             setbacks=self.setbacks,
+            history=self.history,
         ).save(path)
         self.saved = path, self.step
 
@@ -315,6 +327,7 @@ class Training:
         self.seconds |= checkpoint.seconds
         self.good = checkpoint.good
         self.setbacks = checkpoint.setbacks
+        self.history = dict(checkpoint.history)
 
     def _state(self) -> State:
         """A copy of the current state."""

@@ -25,8 +25,15 @@ from shapeopt.output.terminal import show, show_table
 from shapeopt.output.viewing import render_png
 from shapeopt.output.waiting import told
 from shapeopt.training.config import build, build_extraction, exporting_extractor
+from shapeopt.training.history import surfaces_between
 from shapeopt.training.loop import Training
-from shapeopt.training.summary import curves_as_shown, measured, summary_table, units_note
+from shapeopt.training.summary import (
+    curves_as_shown,
+    distance_in_file,
+    measured,
+    summary_table,
+    units_note,
+)
 
 RESULTS_FILE = "results.json"
 
@@ -128,6 +135,10 @@ def _write_report(
         label: measured(surface, training.cloud, samples) for label, surface in surfaces.items()
     }
     table = summary_table(training, surfaces, numbers)
+    steps = {"before": training.fit.steps, "after": training.step}
+    between = {}
+    if samples and len(results) == len(steps):
+        between = surfaces_between(training, config, surfaces["after"].num_faces)
     write_report(
         folder / "report.html",
         config.name,
@@ -138,6 +149,9 @@ def _write_report(
         config=OmegaConf.to_yaml(config, resolve=True),
         subtitle=units_note(training.cloud),
         up=config.up,
+        steps=[steps[label] for label in results],
+        between=between,
+        distance=distance_in_file(training.cloud) if samples else None,
     )
     return table, numbers
 

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from shapeopt.complex.surface import PolyhedralSurface
-from shapeopt.data import CloudReference, PointCloud
+from shapeopt.data import CloudReference, PointCloud, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import evaluate
 from shapeopt.losses import GeometryLoss
+from shapeopt.output.polygon_values import Distance
 from shapeopt.training.loop import Training
 from shapeopt.training.surface_scalars import surface_scalars
 
@@ -53,7 +56,7 @@ def measured(surface: PolyhedralSurface, cloud: PointCloud, samples: int) -> dic
     """
     numbers = surface_scalars(surface)
     if samples:
-        numbers |= evaluate(surface, cloud.reference or _cloud_reference(cloud), samples)
+        numbers |= evaluate(surface, _reference(cloud), samples)
     side = longest_side(cloud)
     return {
         name: numbers[name] / side**quantity.power
@@ -134,7 +137,20 @@ def _value(loss: GeometryLoss, surface: PolyhedralSurface) -> str:
         return "not defined"
 
 
-def _cloud_reference(cloud: PointCloud) -> CloudReference:
+def distance_in_file(cloud: PointCloud) -> Distance:
+    """How far points are from what is true, all in units of the file."""
+    reference, units = _reference(cloud), cloud.normalisation
+
+    def distance(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        return reference.distance(units.apply(torch.from_numpy(points)).numpy()) / units.scale
+
+    return distance
+
+
+def _reference(cloud: PointCloud) -> Reference:
+    """What a cloud was drawn from; or the cloud itself."""
+    if cloud.reference is not None:
+        return cloud.reference
     return CloudReference(cloud.points.double().numpy(), cloud.normals.double().numpy())
 
 
