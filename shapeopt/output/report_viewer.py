@@ -13,11 +13,19 @@ from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.polygon_values import Distance, polygon_values
 
 QUANTITIES = {
-    "area": {"title": "polygon area", "unit": "square units of the file", "log": True},
-    "bending": {"title": "dihedral angle, each polygon's largest", "unit": "degrees", "log": False},
+    "area": {
+        "title": "polygon area",
+        "legend": "polygon area (square units of the file)",
+        "log": True,
+    },
+    "bending": {
+        "title": "dihedral angle",
+        "legend": "largest dihedral angle of each polygon (degrees)",
+        "log": False,
+    },
     "distance": {
-        "title": "distance to the data, mid-polygon",
-        "unit": "units of the file",
+        "title": "distance to the data",
+        "legend": "distance to the data, from the polygon's middle (units of the file)",
         "log": True,
     },
 }

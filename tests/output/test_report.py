@@ -69,27 +69,61 @@ def test_page_is_whole_escaped_and_needs_no_network(tmp_path):
     assert '<li class="bad">open</li><li class="good">area &lt; 1</li>' in page
 
 
+def numbers(text, kind):
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
 def test_shapes_are_embedded_as_polygons(tmp_path):
-    shapes = embedded(full_report(tmp_path))["surfaces"]
-    assert len(shapes) == 2
-    arrays = {k: base64.b64decode(shapes[0][k]) for k in ("vertices", "triangles", "edges")}
-    vertices = np.frombuffer(arrays["vertices"], "<f4").reshape(-1, 3)
-    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 1, rtol=1e-6)
-    # z is up in the cube, y on the page, and still right-handed.
-    was = cube().vertices.detach().numpy() / np.sqrt(3)
-    np.testing.assert_allclose(vertices, np.stack([was[:, 0], was[:, 2], -was[:, 1]], 1), rtol=1e-6)
-    assert len(arrays["triangles"]) == 4 * 3 * 12
-    assert len(arrays["edges"]) == 4 * 2 * 12
+    shapes = embedded(full_report(tmp_path))["shapes"]
+    assert [shape["name"] for shape in shapes] == ["before", "<after>"]
+    vertices = numbers(shapes[0]["vertices"], "<f8").reshape(-1, 3)
+    np.testing.assert_array_equal(vertices, cube().vertices.detach())
+    corners = numbers(shapes[0]["corners"], "<u4").reshape(6, 4)
+    np.testing.assert_array_equal(corners, cube().face_vertices.view(6, 4))
+    assert numbers(shapes[0]["sizes"], "<u4").tolist() == [4] * 6
+    assert (shapes[0]["owners"], shapes[0]["polygons"], shapes[0]["closed"]) == (None, 6, True)
 
 
-def test_far_from_the_origin_the_shape_is_the_same(tmp_path):
-    def vertices(surface):
-        page = write_report(tmp_path / "a.html", "far", {"prism": surface})
-        (shape,) = embedded(page.read_text(encoding="utf-8"))["surfaces"]
-        return np.frombuffer(base64.b64decode(shape["vertices"]), "<f4")
-
+def test_far_from_the_origin_no_digit_is_lost(tmp_path):
     far = prism(7).scaled_and_moved(1, FAR)
-    np.testing.assert_allclose(vertices(far), vertices(prism(7)), rtol=0, atol=1e-6)
+    page = write_report(tmp_path / "a.html", "far", {"prism": far})
+    (shape,) = embedded(page.read_text(encoding="utf-8"))["shapes"]
+    vertices = numbers(shape["vertices"], "<f8").reshape(-1, 3)
+    np.testing.assert_array_equal(vertices, far.vertices)
+
+
+def test_steps_lie_between_the_named_shapes(tmp_path):
+    surfaces, between = {"before": cube(), "after": prism(3)}, {7: prism(5), 6: prism(4)}
+    path = tmp_path / "a.html"
+    write_report(path, "a", surfaces, steps=[5, 9], between=between)
+    page = path.read_text(encoding="utf-8")
+    found = [(s["name"], s["step"], s["polygons"]) for s in embedded(page)["shapes"]]
+    assert found == [("before", 5, 6), (None, 6, 6), (None, 7, 7), ("after", 9, 5)]
+    assert 'data-shape="3"' in page
+    assert 'id="step" min="0" max="3"' in page
+    write_report(path, "a", surfaces, steps=[5, 9])
+    assert 'id="step" min' not in path.read_text(encoding="utf-8")
+
+
+def test_polygons_have_numbers_to_be_coloured_by(tmp_path):
+    def height(points):
+        return np.abs(points[:, 2])
+
+    page = write_report(tmp_path / "a.html", "a", {"prism": prism(3)}, distance=height)
+    data = embedded(page.read_text(encoding="utf-8"))
+    values = {name: numbers(v, "<f4") for name, v in data["shapes"][0]["values"].items()}
+    # Three walls, the bottom, the top; the corner of a regular triangle bends by 120 degrees.
+    wall, end = np.sqrt(3), 3 * np.sqrt(3) / 4
+    np.testing.assert_allclose(values["area"], [wall] * 3 + [end] * 2, rtol=1e-6)
+    np.testing.assert_allclose(values["bending"], [120] * 3 + [90] * 2, rtol=1e-6)
+    np.testing.assert_allclose(values["distance"], [0.5] * 3 + [0, 1], atol=1e-6)
+    assert set(values) == set(data["quantities"])
+
+
+def test_a_distance_that_is_not_known_is_not_offered(tmp_path):
+    page = full_report(tmp_path)
+    assert '<option value="bending">' in page
+    assert '<option value="distance">' not in page
 
 
 def test_curves_are_grouped_thinned_and_have_gaps_where_not_finite():
@@ -105,7 +139,8 @@ def test_curves_are_grouped_thinned_and_have_gaps_where_not_finite():
 
 def test_everything_but_the_title_may_be_missing(tmp_path):
     page = write_report(tmp_path / "a.html", "Nothing", {}).read_text(encoding="utf-8")
-    assert embedded(page) == {"surfaces": [], "curves": []}
+    data = embedded(page)
+    assert (data["shapes"], data["curves"]) == ([], [])
     for heading in ("Summary", "Checks", "Curves", "Pictures", "Configuration"):
         assert f"<h2>{heading}" not in page
 

@@ -18,7 +18,7 @@ from shapeopt.losses import Distance, EdgeLength, FaceCount, FitLoss, Smoothness
 from shapeopt.output.run_log import RunLog, read_metrics
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
-from shapeopt.training.loop import Phase, Training
+from shapeopt.training.loop import KEPT, Phase, Training
 from shapeopt.training.schedules import Cosine
 from shapeopt.training.summary import summary_table
 
@@ -235,3 +235,30 @@ def test_compiling_is_no_part_of_a_step(cloud, capsys):
     (row,) = (row for row in rows if "compiling" in row[""])
     assert float(row["after"]) >= 1
     assert "shape: " in capsys.readouterr().err
+
+
+def test_some_states_of_the_shape_phase_are_kept(cloud, tmp_path):
+    job = training(cloud, fit_steps=20, shape_steps=30)
+    for step in (31, 50):
+        at = training(cloud, fit_steps=20, shape_steps=30)
+        if step == 50:
+            at.restore(Checkpoint.load(tmp_path / "last.pt"))
+        while at.step < step:
+            at._take_step()
+        at.save(tmp_path / "last.pt")
+    job.run()
+    assert len(job.history) == KEPT
+    assert max(job.history) == 50
+    for name, weight in job.network.state_dict().items():
+        assert torch.equal(weight, job.history[50][name])
+        assert not torch.equal(weight, job.history[min(job.history)][name])
+    resumed = Checkpoint.load(tmp_path / "last.pt").history
+    assert resumed.keys() == job.history.keys()
+    for step, state in resumed.items():
+        assert all(torch.equal(state[name], job.history[step][name]) for name in state)
+
+
+def test_a_short_shape_phase_is_kept_whole(cloud):
+    job = training(cloud, fit_steps=3, shape_steps=4)
+    job.run()
+    assert list(job.history) == [4, 5, 6, 7]
