@@ -204,16 +204,57 @@ def test_what_is_refused():
         shapeopt.extract_surface(network)
 
 
-def test_a_fold_in_a_lattice_plane_is_an_error_or_right():
-    network = encoded((2, 4), 0.0, 7)
-    with torch.no_grad():
-        first = network.mlp[0]
-        first.weight[0] = 0
-        first.weight[0, 0], first.bias[0] = 1.0, 0.25  # x = -0.25 is a plane of the lattice
-        network.mlp[-1].bias -= network(torch.rand(999, 3).double() - 0.5).median()
-    try:
-        surface = shapeopt.extract_surface(network, complete=True, method="trace")
-    except ExtractionError:
-        return
-    check(surface)
-    assert network(surface.vertices).abs().max() < 1e-14
+KINDS = ("no features", "quantised features", "coarse weights", "both", "lattice planes", "copies")
+
+
+def degenerate(kind: str, seed: int) -> EncodedNetwork:
+    """Networks whose folds coincide with each other, with the lattice, or pass its vertices."""
+    network = encoded([(1, 2), (2, 4), (3,)][seed % 3], 0.2, seed, width=7)
+    first, last = network.mlp[0], network.mlp[-1]
+    for part in network.features if kind in ("quantised features", "both") else ():
+        part.copy_((part * 8).round() / 8)
+    for part in network.features if kind == "no features" else ():
+        part.zero_()
+    for part in network.mlp.parameters() if kind in ("coarse weights", "both") else ():
+        part.copy_((part * 4).round() / 4)
+    if kind == "lattice planes":
+        first.weight.zero_()
+        for i in range(7):
+            first.weight[i, i % 3], first.bias[i] = 1.0, (-0.25, 0.0, 0.25, 0.1)[i % 4]
+    if kind == "copies":
+        first.weight[1], first.bias[1] = first.weight[0], first.bias[0]
+        first.weight[2], first.bias[2] = -first.weight[0], -first.bias[0]
+    last.bias -= network(torch.rand(999, 3).double() - 0.5).median()
+    if kind == "both":
+        last.bias.copy_((last.bias * 8).round() / 8)
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_in_general_position_is_right_or_an_error(kind):
+    heights = torch.linspace(-0.5, 0.5, 6001, dtype=torch.float64)
+    right = 0
+    for seed in range(9):
+        with torch.no_grad():
+            network = degenerate(kind, seed)
+            try:
+                surface = shapeopt.extract_surface(network)
+            except (EmptySurfaceError, ExtractionError):
+                continue
+            check(surface)
+            assert network(surface.vertices).abs().max() < 1e-12
+            for place in torch.rand(8, 2, dtype=torch.float64) - 0.5:
+                line = torch.cat([place.expand(6001, 2), heights[:, None]], dim=1)
+                changes = (network(line)[:, 0] < 0).diff().sum()
+                assert _crossings(surface, place) == int(changes)
+        right += 1
+    assert right >= 6
+
+
+def _crossings(surface: shapeopt.PolyhedralSurface, place: torch.Tensor) -> int:
+    """How many triangles a vertical line goes through."""
+    corners = surface.vertices[surface.triangles()][:, :, :2] - place
+    following = corners.roll(-1, dims=1)
+    turn = corners[..., 0] * following[..., 1] - corners[..., 1] * following[..., 0]
+    return int(((turn > 0).all(dim=1) | (turn < 0).all(dim=1)).sum())

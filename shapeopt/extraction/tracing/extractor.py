@@ -41,7 +41,8 @@ class Tracing(Extractor):
     Called again for the same network it goes on from the last surface, at a fraction of the cost
     while the weights change little; vertices then come in another order than from a cold start.
     Where it finds nothing, or cannot follow the surface since folds coincide in a way that its
-    polygons decide differently, edge subdivision is used instead, and a warning says so.
+    polygons decide differently, edge subdivision is used instead, and a warning says so; but an
+    encoded network is refused there.
 
     Args:
         seeds: points on or near the surface; or the resolution of a grid of sign tests over the
@@ -102,7 +103,7 @@ class Tracing(Extractor):
             if was_warm:
                 return self.surface_of(network, unit)
             if unit.layers[0].encoding is not None:
-                raise
+                raise (_not_followed() if isinstance(error, ExtractionError) else error) from None
             return self._subdivide(network, unit, error)
 
     def _trace(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
@@ -160,6 +161,14 @@ class Tracing(Extractor):
             warnings.warn(f"edge subdivision was used instead of tracing: {error}", stacklevel=4)
         subdivision = Subdivision(all_folds=self.all_folds, backend=self.backend)
         return subdivision.surface_of(network, unit)
+
+
+def _not_followed() -> ExtractionError:
+    return ExtractionError(
+        "the surface of the encoded network cannot be followed: folds coincide with each other or "
+        "with planes of the lattice, and polygons disagree there. Weights that are not rounded, or "
+        "a step of training, move them apart"
+    )
 
 
 @dataclass(frozen=True)
