@@ -81,7 +81,7 @@ class Simplices:
         """The first layer's inputs, and the constraints of the simplices: each one's value at the
         points, then its slopes along the axes. Sides are measured in box lengths."""
         here = self.in_last_column(plus_bits)
-        values, slopes = self.encoding.values_in(here, points), self.encoding.slopes_in(here)
+        values, slopes = self.encoding.maps_in(here, points)
         sides = points.new_zeros(4, len(points), 6)
         sides[0] = 1
         sides[0, :, :SIDES] = self.encoding.heights_in(here, points)

@@ -18,13 +18,16 @@ from torch import Tensor, nn
 
 from shapeopt.errors import InputError
 from shapeopt.networks.lattice import (
+    ORDERS,
+    PLACES,
     barycentric,
-    barycentric_slopes,
     coarser,
     corner_numbers,
     place_in,
     simplex_numbers,
     simplices_of,
+    slopes_between,
+    table,
 )
 from shapeopt.networks.relu_mlp import sdf_network
 
@@ -63,9 +66,9 @@ class Encoding:
         unit = (points - BOX[0]).clamp(0, 1)
         columns = [points]
         for cells, features in zip(self.cells, self.features, strict=True):
-            simplices = place_in(unit, cells)
-            weights = barycentric(unit, *simplices, cells)
-            columns.append(_mixed(weights, features, corner_numbers(*simplices, cells)))
+            where = place_in(unit, cells)
+            at_corners = _picked(features, corner_numbers(*where, cells))
+            columns.append(_mean(barycentric(unit, *where, cells), at_corners))
         return torch.cat(columns, dim=1)
 
     def simplices_at(self, points: Float[Tensor, "n 3"]) -> Int64[Tensor, "n"]:
@@ -74,9 +77,9 @@ class Encoding:
 
     def corners_of(self, simplices: Int64[Tensor, "n"]) -> Float[Tensor, "n 4 3"]:
         """The corners of simplices of the finest lattice."""
-        cubes, orders = simplices_of(simplices, self.finest)
-        places = torch.argsort(orders, dim=1)
-        corner = torch.arange(4, device=orders.device)[:, None]
+        cubes, kinds = simplices_of(simplices, self.finest)
+        corner = torch.arange(4, device=kinds.device)[:, None]
+        places = table(PLACES, kinds.device)[kinds]
         steps = (places[:, None, :] < corner).to(self.features[0].dtype)
         return (cubes[:, None, :] + steps) / self.finest + BOX[0]
 
@@ -84,49 +87,63 @@ class Encoding:
         self, simplices: Int64[Tensor, "n"], points: Float[Tensor, "n 3"]
     ) -> Float[Tensor, "n inputs"]:
         """What the encoding would be if it were affine everywhere as in the given simplices."""
-        unit, columns = points - BOX[0], [points]
-        for cells, features, where in self._levels(simplices):
-            weights = barycentric(unit, *where, cells)
-            columns.append(_mixed(weights, features, corner_numbers(*where, cells)))
-        return torch.cat(columns, dim=1)
+        return self.maps_in(simplices, points)[0]
 
     def slopes_in(self, simplices: Int64[Tensor, "n"]) -> Float[Tensor, "n 3 inputs"]:
         """The derivatives of the encoding along the axes in the given simplices."""
         like = self.features[0]
         columns = [torch.eye(3, dtype=like.dtype, device=like.device).expand(len(simplices), 3, 3)]
-        for cells, features, (cubes, orders) in self._levels(simplices):
-            slopes = barycentric_slopes(orders, cells).to(like.dtype)
-            columns.append(slopes @ features[corner_numbers(cubes, orders, cells)])
+        for cells, at_corners, (_, kinds) in self._levels(simplices):
+            columns.append(slopes_between(at_corners, kinds, cells))
         return torch.cat(columns, dim=2)
+
+    def maps_in(
+        self, simplices: Int64[Tensor, "n"], points: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, "n inputs"], Float[Tensor, "n 3 inputs"]]:
+        """Both of these at once."""
+        eye = torch.eye(3, dtype=points.dtype, device=points.device)
+        unit, values, slopes = points - BOX[0], [points], [eye.expand(len(points), 3, 3)]
+        for cells, at_corners, (cubes, kinds) in self._levels(simplices):
+            values.append(_mean(barycentric(unit, cubes, kinds, cells), at_corners))
+            slopes.append(slopes_between(at_corners, kinds, cells))
+        return torch.cat(values, dim=1), torch.cat(slopes, dim=2)
 
     def heights_in(
         self, simplices: Int64[Tensor, "n"], points: Float[Tensor, "n 3"]
     ) -> Float[Tensor, "n 4"]:
         """How far inside each point is of the sides of its simplex of the finest lattice, opposite
         to the corners: their barycentric coordinates, times the length of a cube."""
-        cubes, orders = simplices_of(simplices, self.finest)
-        return barycentric(points - BOX[0], cubes, orders, self.finest) / self.finest
+        where = simplices_of(simplices, self.finest)
+        return barycentric(points - BOX[0], *where, self.finest) / self.finest
 
     def height_slopes_in(self, simplices: Int64[Tensor, "n"]) -> Float[Tensor, "n 3 4"]:
         """The derivatives of those along the axes."""
-        _, orders = simplices_of(simplices, self.finest)
-        slopes = barycentric_slopes(orders, self.finest) / self.finest
-        return slopes.to(self.features[0].dtype)
+        like = self.features[0]
+        unit = torch.eye(4, dtype=like.dtype, device=like.device).expand(len(ORDERS), 4, 4)
+        of_kinds = slopes_between(unit, torch.arange(len(ORDERS), device=like.device), 1)
+        return of_kinds[simplices % len(ORDERS)]
 
     def _levels(
         self, simplices: Int64[Tensor, "n"]
     ) -> Iterator[tuple[int, Tensor, tuple[Tensor, Tensor]]]:
-        """For each lattice its cells, its features, and the simplices that contain the given."""
+        """For each lattice its cells, and the features at the corners, the cubes and the kinds of
+        its simplices that contain the given."""
         finest = simplices_of(simplices, self.finest)
         for cells, features in zip(self.cells, self.features, strict=True):
-            yield cells, features, coarser(*finest, self.finest // cells)
+            where = coarser(*finest, self.finest // cells)
+            yield cells, _picked(features, corner_numbers(*where, cells)), where
 
 
-def _mixed(
-    weights: Float[Tensor, "n 4"], features: Float[Tensor, "v k"], corners: Int64[Tensor, "n 4"]
+def _picked(
+    features: Float[Tensor, "v k"], corners: Int64[Tensor, "n 4"]
+) -> Float[Tensor, "n 4 k"]:
+    return features.index_select(0, corners.flatten()).view(*corners.shape, features.shape[1])
+
+
+def _mean(
+    weights: Float[Tensor, "n 4"], at_corners: Float[Tensor, "n 4 k"]
 ) -> Float[Tensor, "n k"]:
-    picked = features.index_select(0, corners.flatten()).view(*corners.shape, features.shape[1])
-    return (weights[:, :, None] * picked).sum(dim=1)
+    return (weights[:, :, None] * at_corners).sum(dim=1)
 
 
 class EncodedNetwork(nn.Module):

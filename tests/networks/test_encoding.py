@@ -1,7 +1,5 @@
 """Lattices of simplices, and the features on them."""
 
-from itertools import permutations
-
 import pytest
 import torch
 
@@ -9,12 +7,12 @@ from shapeopt.errors import InputError
 from shapeopt.networks import EncodedNetwork
 from shapeopt.networks.lattice import (
     ORDERS,
+    PLACES,
     across,
     barycentric,
     coarser,
     corner_numbers,
-    numbers_of,
-    orders_of,
+    kinds_by,
     place_in,
     simplex_numbers,
     simplices_of,
@@ -33,10 +31,17 @@ def encoded(cells=(2, 4), spread=0.05, seed=0, **settings) -> EncodedNetwork:
 def test_simplices_have_one_number_each():
     numbers = every(3)
     assert torch.equal(simplex_numbers(*simplices_of(numbers, 3), 3), numbers)
-    assert [tuple(order) for order in orders_of(torch.arange(6)).tolist()] == [
-        *permutations(range(3))
-    ]
-    assert torch.equal(numbers_of(orders_of(torch.arange(6))), torch.arange(6))
+
+
+def test_kinds_are_the_orders_of_values():
+    values = torch.rand(200, 3)
+    kinds = kinds_by(values)
+    assert sorted(set(kinds.tolist())) == [*range(6)]
+    orders = torch.tensor(ORDERS)[kinds]
+    assert (values.gather(1, orders).diff(dim=1) <= 0).all()
+    assert torch.tensor(PLACES)[kinds].equal(orders.argsort(dim=1))
+    assert kinds_by(torch.ones(1, 3)) == 0  # the first axis first
+    assert ORDERS[kinds_by(torch.tensor([[1, 2, 1]]))] == (1, 0, 2)
 
 
 def test_points_lie_in_their_simplex():
