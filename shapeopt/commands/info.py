@@ -13,6 +13,7 @@ from shapeopt.errors import EmptySurfaceError
 from shapeopt.extraction.certificate import certify_surface
 from shapeopt.extraction.extract import extract_complex
 from shapeopt.networks.affine import AffineLayer
+from shapeopt.networks.lattice import ORDERS
 from shapeopt.networks.reading import affine_layers
 from shapeopt.output.terminal import show
 from shapeopt.output.waiting import CHECKING, EXTRACTING, told
@@ -59,8 +60,13 @@ def _of_training(source: Source) -> dict[str, Any]:
 
 def _of_network(source: Source, layers: list[AffineLayer]) -> dict[str, Any]:
     widths = [layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)]
+    encoding = layers[0].encoding
+    lattices = (
+        {} if encoding is None else {"cubes along a side": ", ".join(map(str, encoding.cells))}
+    )
     return {
         "layers": " > ".join(map(str, widths)),
+        **lattices,
         "parameters": sum(weight.numel() for weight in source.network.parameters()),
         "folds": _folds(layers),
     }
@@ -74,6 +80,10 @@ def _folds(layers: list[AffineLayer]) -> int:
 
 
 def _of_regions(source: Source, layers: list[AffineLayer], anyway: bool) -> dict[str, Any]:
+    encoding = layers[0].encoding
+    if encoding is not None:
+        simplices = encoding.finest**3 * len(ORDERS)
+        return {"regions": f"not counted: a network in each of {simplices:,} simplices"}
     n = _folds(layers) + 1  # the output cuts, too
     expected = 1 + n + n * (n - 1) // 2 + n * (n - 1) * (n - 2) // 6  # of n planes in space
     if expected > FEASIBLE and not anyway:
