@@ -123,8 +123,8 @@ def _begun(config: DictConfig, folder: Path) -> bool:
         return False
     texts = OmegaConf.to_yaml(config, resolve=True), file.read_text(encoding="utf-8")
     now, then = (yaml.safe_load(text) for text in texts)
-    # Not where it writes, and where it went on from.
-    return {**now, "output": "", "resume": ""} == {**then, "output": "", "resume": ""}
+    elsewhere = {"output": "", "logging": "", "resume": ""}  # where it writes, and went on from
+    return now | elsewhere == then | elsewhere
 
 
 def _is_finished(folder: Path) -> bool:

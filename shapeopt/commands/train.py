@@ -127,6 +127,7 @@ def train_configured(config: "DictConfig") -> None:
     """One training, in the folder that Hydra made for it; in a sweep, its errors go there, too."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     with told(LOADING):
         from shapeopt.commands.sweep import run_in_sweep
@@ -135,12 +136,15 @@ def train_configured(config: "DictConfig") -> None:
 
     hydra_config = HydraConfig.get()
     resume = Path(config.resume) if config.resume is not None else None
+    group = config.logging.get("group")
     if resume is not None:
         config = resumed_config(
             resume, config, list(hydra_config.overrides.task), list(hydra_config.runtime.choices)
         )
     folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode is RunMode.MULTIRUN:
+        sweep = Path(hydra_config.sweep.dir).name
+        OmegaConf.update(config, "logging.group", group or f"{config.name}/{sweep}", force_add=True)
         run_in_sweep(config, folder, resume, train)
     else:
         train(config, folder, resume)

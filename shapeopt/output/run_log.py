@@ -36,6 +36,7 @@ class RunLog:
         project: name of the W&B project.
         mode: "online", "offline" (sent later by `wandb sync`) or "disabled".
         mesh_every: a mesh is due every so many steps; 0 for never.
+        group: name that the runs of a sweep have in common in W&B.
         config: the resolved configuration, kept with the W&B run; plain containers only.
         start_step: the first step to come. What the file holds from there on, left by a run
             that went further than its last checkpoint, is dropped; 0 starts a new file.
@@ -51,6 +52,7 @@ class RunLog:
         project: str = "shapeopt",
         mode: Mode = "offline",
         mesh_every: int = 0,
+        group: str | None = None,
         config: Mapping[str, Any] | None = None,
         start_step: int = 0,
     ) -> None:
@@ -69,7 +71,7 @@ class RunLog:
         self._file = open_metrics(self._path, start_step)
         self._wandb = None
         if mode != "disabled":
-            self._wandb = WandbRun(self.output_dir, project, mode, config)
+            self._wandb = WandbRun(self.output_dir, project, mode, config, group)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -141,6 +143,17 @@ class RunLog:
         """Set numbers of the W&B run as a whole, as "final/name"; W&B sorts runs by them."""
         if self._wandb is not None:
             self._wandb.summarise({f"final/{name}": value for name, value in numbers.items()})
+
+    def log_outcome(self, picture: Path, mesh: Path) -> None:
+        """Show the last picture (PNG) and mesh (GLB) in W&B, in a row behind the last step's."""
+        if self._wandb is None:
+            return
+        self._send_waiting()
+        shown = {"picture": self._wandb.picture(picture), "outcome": self._wandb.mesh(mesh)}
+        # None is what was not taken; a warning has said so.
+        self._wandb.log(
+            self._last_step + 1, {name: value for name, value in shown.items() if value is not None}
+        )
 
     def log_artifacts(
         self,

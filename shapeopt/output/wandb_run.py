@@ -2,13 +2,15 @@
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-LONGEST_WAIT = 30  # seconds that a training waits for the server before it starts
+LONGEST_WAIT = 8  # seconds that a training waits for the server before it starts
+LONGEST_FINISH = 120  # seconds that it waits at its end until all is sent
 logger = logging.getLogger(__name__)
 
 
@@ -18,14 +20,20 @@ class WandbRun:
     A server that does not answer turns "online" into "offline".
 
     Args:
-        folder: gets `wandb/`.
+        folder: gets `wandb/`; its name is that of the run.
         project: name of the W&B project.
         mode: "online", which without an API key turns into "offline", or "offline".
         config: the resolved configuration; plain containers only.
+        group: name that the runs of a sweep have in common; None for a run by itself.
     """
 
     def __init__(
-        self, folder: Path, project: str, mode: str, config: Mapping[str, Any] | None
+        self,
+        folder: Path,
+        project: str,
+        mode: str,
+        config: Mapping[str, Any] | None,
+        group: str | None = None,
     ) -> None:
         self._wandb: Any = None
         self._run: Any = None
@@ -39,7 +47,7 @@ class WandbRun:
                 )
                 mode = "offline"
             try:
-                self._run = self._start(folder, project, mode, config)
+                self._run = self._start(folder, project, mode, config, group)
             except self._wandb.errors.CommError as error:
                 if mode == "offline":
                     raise
@@ -48,15 +56,26 @@ class WandbRun:
                     _first_line(error),
                     later,
                 )
-                self._run = self._start(folder, project, "offline", config)
+                self._run = self._start(folder, project, "offline", config, group)
         except Exception as error:
             _warn("could not be started", error)
 
     def _start(
-        self, folder: Path, project: str, mode: str, config: Mapping[str, Any] | None
+        self,
+        folder: Path,
+        project: str,
+        mode: str,
+        config: Mapping[str, Any] | None,
+        group: str | None,
     ) -> Any:
+        settings = {"init_timeout": LONGEST_WAIT}
+        if "finish_timeout" in self._wandb.Settings.model_fields:  # older ones wait for ever
+            settings |= {"finish_timeout": LONGEST_FINISH, "finish_timeout_raises": True}
         return self._wandb.init(
             project=project,
+            name=folder.resolve().name,
+            group=group,
+            job_type="sweep" if group else "train",
             mode=mode,
             dir=str(folder),
             config=dict(config or {}),
@@ -68,7 +87,7 @@ class WandbRun:
                 save_code=False,
                 disable_code=True,
                 disable_git=True,
-                init_timeout=LONGEST_WAIT,
+                **settings,
             ),
         )
 
@@ -90,6 +109,10 @@ class WandbRun:
     def mesh(self, path: Path) -> Any:
         """A GLB file as a value to log, or None."""
         return self._attempt("did not take a mesh", lambda: self._wandb.Object3D(str(path)))
+
+    def picture(self, path: Path) -> Any:
+        """A PNG file as a value to log, or None."""
+        return self._attempt("did not take a picture", lambda: self._wandb.Image(str(path)))
 
     def add_artifact(self, kind: str, path: str | os.PathLike[str]) -> None:
         """Attach a file as an artifact of a type; it is read when the run is synchronised."""
@@ -134,14 +157,15 @@ class WandbRun:
 def _has_credentials(wandb: Any) -> bool:
     """Whether wandb can sign in without asking on the terminal."""
     try:
-        return bool(wandb.login(prompt=False, verify=False))
+        with contextlib.redirect_stderr(io.StringIO()):  # it tells where it found the key
+            return bool(wandb.login(prompt=False, verify=False))
     except TypeError:  # an older wandb: login() always asks, but the key can be looked up
         return bool(wandb.api.api_key)
 
 
 def _warn(what: str, error: Exception) -> None:
     logger.warning(
-        "Weights & Biases %s (%s: %s). Training goes on; its numbers are in the metrics file only.",
+        "Weights & Biases %s (%s: %s). Training goes on without; its numbers are in its metrics file.",
         what,
         type(error).__name__,
         _first_line(error),

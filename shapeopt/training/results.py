@@ -83,12 +83,14 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     meshes = {label: result.mesh for label, result in results.items()}
     with told("drawing surface.png ..."):
         render_png(meshes, folder / "surface.png", up=config.up)
+    log.log_outcome(folder / "surface.png", paths[1])
     log.log_artifacts(paths[0], folder / "checkpoints" / "last.pt")
 
     with told(
         f"measuring distances with {config.evaluation_samples:,} samples of each surface ..."
     ):
         table, numbers = _write_report(training, config, folder, results, config.evaluation_samples)
+    numbers = {label: n | _topology(results[label].certificate) for label, n in numbers.items()}
     last = _write_numbers(training, config.name, folder, numbers)
     log.summarise({name: value for name, value in last.items() if value is not None})
     show_table(table)
@@ -98,6 +100,14 @@ def write_results(training: Training, config: DictConfig, folder: Path, log: Run
     turned = "z" if config.up == "y" else "y"
     show(f"pictures have {config.up} up; up={turned} turns them")
     show(f"everything is in {folder} (open report.html in a browser)")
+
+
+def _topology(certificate: SurfaceCertificate) -> dict[str, float]:
+    """What was proven, in numbers to sort by: closed is 0 or 1; a genus is that of closed parts."""
+    mesh = certificate.mesh
+    genera = [part.genus for part in mesh.components if part.genus is not None]
+    found: dict[str, float] = {"closed": int(mesh.closed), "components": len(mesh.components)}
+    return found | ({"genus": sum(genera)} if genera else {})
 
 
 def _write_numbers(

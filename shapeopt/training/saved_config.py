@@ -46,7 +46,8 @@ ALLOWED: dict[tuple[str, ...], frozenset[str]] = {
 }
 """What each place of a saved configuration may name, beside the losses in ``losses.NAME``."""
 
-LOG_SETTINGS = {"_target_", "_partial_", "project", "mode", "mesh_every"}
+LOG_CHOICES = ("project", "mode", "mesh_every", "group")
+LOG_SETTINGS = {"_target_", "_partial_", *LOG_CHOICES}
 
 RENAMED = {
     "shapeopt.dense_network.dense_sdf_network": "shapeopt.networks.dense_sdf_network",
@@ -141,7 +142,7 @@ def _check(node: Any, place: tuple[str, ...]) -> None:
                 "there: a checkpoint may not run other code"
             )
     if place == ("logging",) and (node.keys() - LOG_SETTINGS or node.get("_partial_") is not True):
-        raise InputError("the logging in the checkpoint may choose project, mode and mesh_every")
+        raise InputError(f"the logging in the checkpoint may choose {', '.join(LOG_CHOICES)} alone")
     for key, item in node.items():
         # Other keys in underscores tell Hydra how to build: none is needed.
         is_known = key == "_target_" or (key == "_partial_" and place == ("logging",))

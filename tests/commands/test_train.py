@@ -132,14 +132,19 @@ def test_a_sweep_keeps_its_runs_apart(tmp_path):
     assert [folder.name for folder in folders] == ["0_width=4", "1_width=0", "2_width=5"]
     assert (tmp_path / "pareto.png").stat().st_size > 0
     assert "1_width=0: failed: the network's width is 0" in printed
-    assert f"error: 1 of the runs failed; the same command with output={tmp_path}" in printed
+    assert (
+        f"error: 1 of the runs failed or were stopped; the same command with output={tmp_path}"
+        in printed
+    )
     assert "Traceback" not in printed
     rows = [line.split() for line in printed.splitlines() if re.match(r"\d_width=\d ", line)]
     assert [row[:2] for row in rows] == [["0_width=4", "4"], ["1_width=0", "0"], ["2_width=5", "5"]]
     again = train(*sweep, expect=1)
     assert again.count("is done already") == 2
     for folder, width in zip((folders[0], folders[2]), (4, 5), strict=True):
-        assert OmegaConf.load(folder / "config.yaml").model.width == width
+        config = OmegaConf.load(folder / "config.yaml")
+        assert config.model.width == width
+        assert config.logging.group == f"smoke/{tmp_path.name}"
         assert len(list(folder.glob("wandb/offline-run-*"))) == 1
         assert (folder / "report.html").exists()
 

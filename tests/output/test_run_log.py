@@ -115,6 +115,53 @@ def test_the_numbers_of_a_run_are_in_its_summary(tmp_path):
     assert summary(run_dir).items() >= {"final/distance": 0.25, "final/polygons": 12}.items()
 
 
+def test_runs_of_a_sweep_have_a_group_and_names(tmp_path):
+    for name, group in {"0_width=8": "bunny/widths", "alone": None}.items():
+        with RunLog(tmp_path / name, group=group) as log:
+            log.log(0, {"loss": 1})
+        (run_dir,) = offline_runs(tmp_path / name)
+        (run,) = (r.run for r in finished_records(run_dir) if r.WhichOneof("record_type") == "run")
+        assert (run.display_name, run.run_group) == (name, group or "")
+        assert run.job_type == ("sweep" if group else "train")
+
+
+def test_the_outcome_is_a_picture_and_a_mesh_behind_the_last_step(tmp_path, cube):
+    from shapeopt.output.glb import write_glb
+    from shapeopt.output.viewing import render_png
+
+    mesh = write_glb(cube, tmp_path / "cube.glb")
+    picture = tmp_path / "cube.png"
+    render_png({"after": cube}, picture, dpi=20)
+    with RunLog(tmp_path) as log:
+        log.log(7, {"loss": 1})
+        log.log_outcome(picture, mesh)
+    (run,) = offline_runs(tmp_path)
+    row = history(run)[8]
+    assert row["picture/_type"] == "image-file"
+    assert (run / "files" / row["picture/path"]).read_bytes() == (
+        tmp_path / "cube.png"
+    ).read_bytes()
+    assert row["outcome/_type"] == "object3D-file"
+    assert (run / "files" / row["outcome/path"]).read_bytes() == mesh.read_bytes()
+
+
+@pytest.mark.slow
+def test_without_a_network_it_takes_seconds_and_one_line(tmp_path, monkeypatch, caplog, capfd):
+    """The server is a port of this machine at which nobody listens."""
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with RunLog(tmp_path, mode="online") as log:
+        log.log(0, {"loss": 1})
+    assert time.monotonic() - began < 60
+    (message,) = warnings_of(caplog)
+    assert "logging offline" in message
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    (run,) = offline_runs(tmp_path)
+    assert history(run)[0]["loss"] == 1
+
+
 def test_file_has_one_flushed_line_per_step(tmp_path):
     log = RunLog(tmp_path, mode="disabled")
     log.log(0, {"loss": 1.5, "polygons": 12})

@@ -83,6 +83,7 @@ def test_the_numbers_are_left_for_programs(left, tmp_path):
     assert (facts["finished"], facts["step"], facts["name"]) == (False, 0, "smoke")
     after = facts["surfaces"]["after"]
     assert after["polygons"] == 16  # two octahedra
+    assert (after["closed"], after["components"], after["genus"]) == (1, 2, 0)
     # Of radius r: area 4 sqrt(3) r^2, and edges of 12 sqrt(2) r; in longest sides of the cloud.
     areas, edges = (sum(r**p for r in (0.2, 0.003)) for p in (2, 1))
     side = (after["edge_length_total"] / (12 * 2**0.5 * edges)) ** -1
