@@ -165,7 +165,7 @@ def _has_credentials(wandb: Any) -> bool:
 
 def _warn(what: str, error: Exception) -> None:
     logger.warning(
-        "Weights & Biases %s (%s: %s). Training goes on without; its numbers are in its metrics file.",
+        "Weights & Biases %s (%s: %s). Training goes on; numbers are in the metrics file alone.",
         what,
         type(error).__name__,
         _first_line(error),
