@@ -1,6 +1,5 @@
 """Trainings side by side, in a table and a Pareto plot: ``shapeopt compare FOLDERS``."""
 
-import io
 import json
 import os
 import re
@@ -26,10 +25,16 @@ SHOWN = {
 }
 """Headings of the table; their names in `RESULTS_FILE`, and how they are shown."""
 
+TOPOLOGY = {"closed": "closed", "parts": "components", "genus": "genus"}
+"""Headings, and names in `RESULTS_FILE`, of what the certificate says; earlier runs have none."""
+
 UNITS = (
     "distance to the truth, mean and largest: 1e-3 of the longest side; bending at edges, mean: "
     "degrees"
 )
+
+LONGEST_LABEL = 40
+"""Letters in the plot; runs that need more are called by their folders there."""
 
 MOST_SETTINGS = 6
 """Trainings that differ in more are told apart by their folders alone."""
@@ -74,7 +79,7 @@ def run(folders: Sequence[Path], output: Path | None = None) -> None:
     for left in runs:
         if left.state:
             show(f"{_name(left, base)}: {left.state}")
-    if any(measured.numbers for measured in runs):
+    if best:
         path = write_whole(output or base / "pareto.png", plot(runs, base, best, output))
         show(f"* no other has both fewer polygons and less distance; plot in {path}")
 
@@ -148,14 +153,14 @@ def _flat(value: Any, key: str = "") -> dict[str, str]:
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """The settings that all runs have, and not the same, but for those of where it writes."""
-    found = [
-        name
-        for name in runs[0].settings
-        if name not in ("output", "resume")
-        and all(name in run.settings for run in runs)
-        and len({run.settings[name] for run in runs}) > 1
-    ]
-    return found if len(found) <= MOST_SETTINGS else []
+    found: dict[tuple[str, ...], str] = {}
+    for name in sorted(runs[0].settings, key=lambda name: name.count(".")):
+        values = tuple(run.settings.get(name, "") for run in runs)
+        everywhere = all(name in run.settings for run in runs)
+        if everywhere and len(set(values)) > 1 and name not in ("output", "resume"):
+            # One that follows another, as data.seed does seed, says nothing new.
+            found.setdefault((name.rpartition(".")[2], *values), name)
+    return list(found.values()) if len(found) <= MOST_SETTINGS else []
 
 
 def pareto(runs: Sequence[Run]) -> list[Run]:
@@ -171,6 +176,7 @@ def pareto(runs: Sequence[Run]) -> list[Run]:
 def rows(runs: Sequence[Run], base: Path, best: Sequence[Run]) -> list[dict[str, str]]:
     """A row of text for each run."""
     keys = differing(runs)
+    proven = [h for h, name in TOPOLOGY.items() if any(name in one.numbers for one in runs)]
     return [
         {"": _name(one, base)}
         | {label: one.settings[key] for key, label in zip(keys, labels(keys), strict=True)}
@@ -180,6 +186,7 @@ def rows(runs: Sequence[Run], base: Path, best: Sequence[Run]) -> list[dict[str,
             else "-"
             for heading, (name, quantity) in SHOWN.items()
         }
+        | {heading: _proven(one, heading) for heading in proven}
         | {"seconds": f"{one.seconds:,.0f}", "best": "*" if one in best else ""}
         for one in runs
     ]
@@ -189,38 +196,46 @@ def _name(run: Run, base: Path) -> str:
     return os.path.relpath(run.folder, base)
 
 
-def _short(run: Run, base: Path) -> str:
-    """The number of a run of a sweep: the table says what it stands for."""
-    name = _name(run, base)
-    number, line, _ = name.partition("_")
-    return number if line and number.isdigit() else name
+def _proven(run: Run, heading: str) -> str:
+    value = run.numbers.get(TOPOLOGY[heading])
+    if value is None:
+        return "-"
+    return ("no", "yes")[bool(value)] if heading == "closed" else f"{value:.0f}"
+
+
+def names(runs: Sequence[Run], base: Path) -> list[str]:
+    """What tells the runs apart, for the plot: settings if they are few, else the folders."""
+    keys = differing(runs)
+    texts = [
+        ", ".join(
+            f"{label} {run.settings[key]}" for key, label in zip(keys, labels(keys), strict=True)
+        )
+        for run in runs
+    ]
+    if all(texts) and len(set(texts)) == len(runs) and max(map(len, texts)) <= LONGEST_LABEL:
+        return texts
+    return [_name(run, base) for run in runs]
 
 
 def plot(runs: Sequence[Run], base: Path, best: Sequence[Run], output: Path | None) -> bytes:
-    """Polygons against distance, the best ones joined."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Polygons against distance, the best ones joined.
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    rest = [run for run in runs if run not in best]
-    for group, colour, line in ((rest, "0.6", ""), (best, "#c8102e", "-")):
-        points = [run for run in group if {"polygons", "distance"} <= run.numbers.keys()]
-        x = [run.numbers["polygons"] for run in points]
-        y = [1e3 * run.numbers["distance"] for run in points]
-        axes.plot(x, y, color=colour, marker="o", linestyle=line, drawstyle="steps-post")
-        for run, *at in zip(points, x, y, strict=True):
-            place = (at[0], at[1])
-            axes.annotate(_short(run, base), place, (5, 5), textcoords="offset points", size=9)
-    axes.set(xscale="log", xlabel="polygons", ylabel=DISTANCES["distance"].label)
-    for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        which(lambda count, _: f"{count:,.0f}")
-    axes.grid(alpha=0.3, which="both")
-    drawn = io.BytesIO()
-    suffix = output.suffix[1:] if output else "png"
+    Raises:
+        InputError: for a format that there is not.
+    """
+    from shapeopt.commands.pareto_plot import BEATEN, BEST, Mark, pareto_plot
+
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
+    for run, name in sorted(zip(runs, names(runs, base), strict=True), key=_polygons):
+        if {"polygons", "distance"} <= run.numbers.keys():
+            place = run.numbers["polygons"], run.numbers["distance"] * DISTANCES["distance"].factor
+            marks[run in best].append(Mark(name, place, BEST if run in best else BEATEN))
     try:
-        figure.savefig(drawn, format=suffix, dpi=150)
+        kind = output.suffix[1:] if output else "png"
+        return pareto_plot(marks[True], marks[False], DISTANCES["distance"].label, kind)
     except ValueError as error:
         raise InputError(f"{output}: {error}") from error
-    return drawn.getvalue()
+
+
+def _polygons(named: tuple[Run, str]) -> float:
+    return named[0].numbers.get("polygons", 0.0)

@@ -6,13 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shapeopt.commands.compare import pareto, read_runs
+from shapeopt.commands.compare import differing, names, pareto, read_runs
 from shapeopt.commands.main import main
+from shapeopt.commands.pareto_plot import BEATEN, BEST, Mark, pareto_plot
 
 NUMBERS = {"hausdorff": 0.05, "bending_mean_degrees": 20.0}
 
 
-def leave(folder: Path, polygons: int, distance: float | None, **settings: object) -> None:
+def leave(
+    folder: Path,
+    polygons: int,
+    distance: float | None,
+    topology: dict[str, int] | None = None,
+    **settings: object,
+) -> None:
     """A finished training."""
     config = {
         "output": str(folder),
@@ -22,7 +29,7 @@ def leave(folder: Path, polygons: int, distance: float | None, **settings: objec
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     before = NUMBERS | {"polygons": 9999, "distance": 9.0}
-    after = NUMBERS | {"polygons": polygons, "distance": distance}
+    after = NUMBERS | {"polygons": polygons, "distance": distance} | (topology or {})
     facts = {
         "name": "test",
         "finished": True,
@@ -61,6 +68,50 @@ def test_a_sweep_is_one_table(sweep, capsys):
 
 def test_the_best_are_those_that_none_beats(sweep):
     assert [run.folder.name for run in pareto(read_runs(sweep))] == ["2_width=8", "10_width=16"]
+
+
+def test_what_was_proven_stands_beside(tmp_path, capsys):
+    leave(tmp_path / "a", 100, 1e-3, {"closed": 1, "components": 2, "genus": 3})
+    leave(tmp_path / "b", 90, 2e-3, {"closed": 0, "components": 1}, width=9)
+    leave(tmp_path / "earlier", 80, 3e-3, width=10)
+    main(["compare", str(tmp_path)])
+    head, *lines = table(capsys)
+    assert head[-5:] == ["closed", "parts", "genus", "seconds", "best"]
+    assert [line[-5:-2] for line in lines[:3]] == [
+        ["yes", "2", "3"],
+        ["no", "1", "-"],
+        ["-", "-", "-"],
+    ]
+
+
+def test_a_setting_that_follows_another_is_shown_once(tmp_path):
+    for seed in (0, 1):
+        leave(tmp_path / str(seed), 100, 1e-3, seed=seed, sampling={"seed": seed, "more": -seed})
+    assert differing(read_runs(tmp_path)) == ["model.seed", "model.sampling.more"]
+
+
+def test_runs_are_called_by_what_differs(sweep):
+    runs = read_runs(sweep)
+    assert names(runs, sweep) == ["width 8", "width 9", "width 10", "width 16"]
+    assert names(runs[:1], sweep) == ["2_width=8"]
+
+
+def test_names_in_the_plot_stand_apart(monkeypatch):
+    """Of twelve points in a crowd, read back from the figure."""
+    from matplotlib.figure import Figure
+
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda *a, **k: figures.append(a[0]) or save(*a, **k))
+    best = [Mark(f"width {i}, depth 2", (100 + 3 * i, 5 - 0.1 * i), BEST) for i in range(6)]
+    rest = [Mark(f"width {i}, depth 3", (102 + 3 * i, 5.1 - 0.1 * i), BEATEN) for i in range(6)]
+    assert pareto_plot(best, rest, "distance", "png").startswith(b"\x89PNG")
+    axes = figures[0].axes[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 12
+    for i, box in enumerate(boxes):
+        assert axes.get_window_extent().padded(1).contains(*box.min)
+        assert not any(box.overlaps(other.padded(-1)) for other in boxes[:i])
 
 
 def test_folders_of_trainings(sweep, capsys, tmp_path):
