@@ -19,6 +19,7 @@ from shapeopt.commands.faults import mendable
 from shapeopt.output.files import write_whole
 from shapeopt.output.terminal import show
 from shapeopt.shipped import shipped_folder
+from shapeopt.training.folder_lock import FolderInUseError
 from shapeopt.training.results import RESULTS_FILE
 
 ERROR_FILE = "error.txt"
@@ -105,6 +106,8 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
     (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         train(config, folder, checkpoint if begun and checkpoint.exists() else resume)
+    except FolderInUseError as error:  # what is in the folder is that of another
+        show(str(error), sys.stderr)
     except Exception as error:
         reason = mendable(error)
         if reason is None:  # a fault of the program's, which somebody will want to see whole

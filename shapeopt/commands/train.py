@@ -1,5 +1,6 @@
 """Trains as configured: ``shapeopt train experiment=bunny``. See conf/config.yaml."""
 
+import contextlib
 import os
 import shlex
 import sys
@@ -124,7 +125,19 @@ def _quoted(path: str) -> str:
 
 
 def train_configured(config: "DictConfig") -> None:
-    """One training, in the folder that Hydra made for it; in a sweep, its errors go there, too."""
+    """One training; in a sweep, its errors are kept in its folder."""
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        _train(config, folder)
+    except Exception:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # Hydra made it; if there is nothing in it
+        raise
+
+
+def _train(config: "DictConfig", folder: Path) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -141,7 +154,6 @@ def train_configured(config: "DictConfig") -> None:
         config = resumed_config(
             resume, config, list(hydra_config.overrides.task), list(hydra_config.runtime.choices)
         )
-    folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode is RunMode.MULTIRUN:
         sweep = Path(hydra_config.sweep.dir).name
         OmegaConf.update(config, "logging.group", group or f"{config.name}/{sweep}", force_add=True)

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
@@ -40,6 +40,7 @@ class RunLog:
         config: the resolved configuration, kept with the W&B run; plain containers only.
         start_step: the first step to come. What the file holds from there on, left by a run
             that went further than its last checkpoint, is dropped; 0 starts a new file.
+        on_removed: called when somebody removed the file, before a new one is begun.
 
     Raises:
         InputError: `mode` is none of the three, or `mesh_every` or `start_step` is negative.
@@ -55,6 +56,7 @@ class RunLog:
         group: str | None = None,
         config: Mapping[str, Any] | None = None,
         start_step: int = 0,
+        on_removed: Callable[[], None] | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise InputError(
@@ -68,6 +70,7 @@ class RunLog:
         self._waiting: dict[str, Any] = {}  # meshes of _waiting_step, not yet sent
         self._waiting_step = start_step
         self._path = self.output_dir / METRICS_FILE
+        self._on_removed = on_removed
         self._file = open_metrics(self._path, start_step)
         self._wandb = None
         if mode != "disabled":
@@ -179,6 +182,8 @@ class RunLog:
         if not self._path.exists():  # somebody removed it, or all of the folder
             logger.warning("%s was removed: its rows are lost, and a new one is begun.", self._path)
             self._file.close()
+            if self._on_removed is not None:
+                self._on_removed()
             self._file = open_metrics(self._path, 0)
         try:
             append_whole(self._file, line.encode())

@@ -33,7 +33,8 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> None:
 
     Args:
         config: of the experiment, see ``conf/config.yaml``.
-        folder: for the outputs; made if it is not there. It is held until the end.
+        folder: for the outputs; made if it is not there, and gone again if nothing came of it. It
+            is held until the end.
         resume: a checkpoint to go on from.
 
     Raises:
@@ -45,14 +46,16 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> None:
     """
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     check_settings(plain)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder), stop_now():
+    with locked(folder) as hold_again, stop_now():
         for part in (folder, folder / "checkpoints", folder / "meshes"):
             remove_leftovers(part)
-        write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
+        # What refuses to begin leaves nothing behind, so the configuration comes last.
         training = _prepared(config, plain, folder, resume)
         open_log = build(config.logging)
-        with open_log(output_dir=folder, config=plain, start_step=training.step) as log:
+        with open_log(
+            output_dir=folder, config=plain, start_step=training.step, on_removed=hold_again
+        ) as log:
+            write_whole(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True).encode())
             _train(training, config, folder, log)
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from shapeopt.commands.sweep import labels, run_in_sweep, with_short_folders
 from shapeopt.errors import InputError
+from shapeopt.training.folder_lock import FolderInUseError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -96,6 +97,15 @@ def test_a_failed_run_leaves_its_reason(config, tmp_path, capsys):
     assert "Traceback" in capsys.readouterr().err
     run_in_sweep(config, tmp_path, None, lambda *_: None)
     assert not (tmp_path / "error.txt").exists()
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(config, tmp_path, capsys):
+    def refuse(*_):
+        raise FolderInUseError("run is in use")
+
+    run_in_sweep(config, tmp_path, None, refuse)
+    assert list(tmp_path.iterdir()) == []
+    assert "in use" in capsys.readouterr().err
 
 
 def test_wandbs_sweep_has_settings_that_there_are():

@@ -28,6 +28,7 @@ from shapeopt.losses import Distance
 from shapeopt.output.viewing import render_png
 from shapeopt.training import results, run, summary
 from shapeopt.training.checkpoints import Checkpoint
+from shapeopt.training.folder_lock import FolderInUseError, locked
 from shapeopt.training.interruption import SIGNALS
 from shapeopt.training.loop import Training
 
@@ -163,9 +164,47 @@ def test_as_many_files_are_written_as_are_tried(tmp_path, monkeypatch):
     assert len(written) == WRITES
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    some(
+        [
+            ("data.samples=2", "2 points"),
+            ("model.width=0", "width is 0"),
+            ("evaluation_samples=0", "evaluation_samples"),
+            ("logging.mesh_every=-1", "mesh_every"),
+            ("resume=nowhere.pt", "nowhere.pt"),
+        ],
+        [("model.width=0", "width is 0"), ("resume=nowhere.pt", "nowhere.pt")],
+    ),
+)
+def test_a_training_that_is_refused_leaves_no_folder(tmp_path, setting, message):
+    assert message in train(tmp_path / "run", setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_training_leaves_what_was_there(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("of another\n")
+    assert "width is 0" in train(folder, "model.width=0")
+    assert (folder / "config.yaml").read_text() == "of another\n"
+    with locked(folder):
+        assert "in use" in train(folder)
+        (folder / "config.yaml").unlink()
+        assert "in use" in train(folder)  # even if there is nothing in it but the lock
+        assert (folder / ".lock").exists()
+    assert not folder.exists()
+
+
 def test_a_folder_that_is_removed_is_made_again(tmp_path, monkeypatch, capsys, uninterrupted):
     folder = tmp_path / "run"
     at_step(monkeypatch, 7, lambda _: shutil.rmtree(folder))
+
+    def another(_):
+        with pytest.raises(FolderInUseError), locked(folder):
+            pass
+
+    at_step(monkeypatch, 9, another)
     assert train(folder) == ""
     assert "metrics.jsonl was removed" in capsys.readouterr().out
     check_whole(folder)
@@ -212,7 +251,8 @@ def test_a_signal_before_or_after_the_steps(
     check_whole(folder)
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
-    assert files <= {path.name for path in folder.iterdir()}
+    assert folder.exists() == (stage != "loading")
+    assert files <= {path.name for path in folder.glob("*")}
     if files:
         assert "not measured" in (folder / "report.html").read_text()
     if stage == "measuring":
