@@ -17,6 +17,16 @@ OPTIONS = [
 ]
 
 
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def picture(page: Any, what: str) -> bytes:
+    """An element as it looks when the browser has drawn all that was asked for."""
+    page.evaluate(FRAMES)
+    found: bytes = page.locator(what).screenshot()
+    return found
+
+
 @contextmanager
 def browser_page(**settings: Any) -> Iterator[Any]:
     """A page that fails the test on errors in its console, and on what it asks of other hosts."""

@@ -18,7 +18,7 @@ from shapeopt.output.export import WRITERS
 from shapeopt.shipped import find_file, shipped_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["train", "extract", "info", "evaluate", "simplify", "lowpoly"]
+COMMANDS = ["train", "extract", "info", "evaluate", "simplify", "lowpoly", "view"]
 
 
 def helped(capsys, *arguments: str) -> str:
@@ -41,6 +41,7 @@ def test_help_names_the_commands(capsys):
         ("simplify", ["-o FILE", "(default: 0.001)", "--triangles"]),
         ("info", ["MODEL", "--cells", "(default: mlp)"]),
         ("lowpoly", ["SCAN", "(default: 1.0)", "--faces"]),
+        ("view", ["RUN_OR_FILE", "(default: 8080)", "--up"]),
     ],
 )
 def test_help_shows_choices_and_defaults(capsys, command, words):

@@ -102,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
         ("compare", "trainings side by side: a table, and polygons against distance", _compare),
         ("simplify", "fewer polygons for the surface of a training", _simplify),
         ("lowpoly", "a scan with few faces, closed, and its convex parts", _lowpoly),
+        ("view", "a training in the browser, live, or a mesh or network", _view),
     ):
         describe(
             commands.add_parser(
@@ -341,4 +342,27 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of everything random")
     command.add_argument(
         "--effort", metavar="FACTOR", type=float, default=1.0, help="on the number of steps"
+    )
+
+
+def _view(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Shows a run in the browser, live while it trains; or a mesh, a checkpoint or a network, "
+        "again whenever the file changes. Ctrl-C ends it."
+    )
+    command.add_argument(
+        "source",
+        metavar="RUN_OR_FILE",
+        type=Path,
+        help=f"folder of a run: outputs/bunny/DATE; a mesh ({MESHES}); or a {NETWORK}",
+    )
+    command.add_argument(
+        "--port",
+        metavar="N",
+        type=int,
+        default=8080,
+        help="of this machine, to be reached at; or the next one that is free",
+    )
+    command.add_argument(
+        "--up", choices=["y", "z"], help="the axis that points up (default: as in the run, or z)"
     )

@@ -78,31 +78,66 @@ def write_report(
     """
     if up not in ("y", "z"):
         raise InputError(f'up must be "y" or "z", not {up!r}.')
-    curves = metric_curves(metrics)
-    shapes = shapes_data(surfaces, steps, between or {}, distance)
+    page = page_html(
+        title,
+        shapes_data(surfaces, steps, between or {}, distance),
+        metrics,
+        up,
+        subtitle,
+        before=_table_html(table) + _checks_html(checks or {}),
+        after=_pictures_html(pictures or {}) + _config_html(config),
+    )
+    return write_whole(path, page.encode())
+
+
+def page_html(
+    title: str,
+    shapes: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]] = (),
+    up: str = "z",
+    subtitle: str = "",
+    *,
+    before: str = "",
+    after: str = "",
+    live: Mapping[str, Any] | None = None,
+) -> str:
+    """The page with its drawing code and data.
+
+    Args:
+        title, metrics, up, subtitle: as in :func:`write_report`.
+        shapes: see `shapeopt.output.report_viewer`.
+        before, after: HTML between the shapes and the curves, and below these.
+        live: "version" of the shapes, after which the page asks its server for news, and the "unit"
+            that their numbers count; None for a page that stays as it is.
+    """
+    curves, cards = curves_data(metrics)
     data = {
         "name": title,
         "up": up,
         "shapes": shapes,
         "quantities": QUANTITIES,
-        "curves": list(curves.values()),
+        "curves": curves,
+        "live": live,
     }
     template = (
         resources.files("shapeopt.output").joinpath("report.html").read_text(encoding="utf-8")
     )
-    page = _Template(template).substitute(
+    return _Template(template).substitute(
         title=escape(title),
         subtitle=escape(subtitle),
-        viewer=viewer_html(shapes),
-        table=_table_html(table),
-        checks=_checks_html(checks or {}),
-        curves=_curves_html(list(curves)),
-        pictures=_pictures_html(pictures or {}),
-        config=_config_html(config),
+        viewer=viewer_html(shapes, live is not None),
+        before=before,
+        curves=cards,
+        after=after,
         # "<" only occurs inside JSON strings; escaped, none of them can end the script.
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
-    return write_whole(path, page.encode())
+
+
+def curves_data(metrics: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, list[Any]]], str]:
+    """The curves in the rows of a metrics file, and as HTML the cards to draw them into."""
+    curves = metric_curves(metrics)
+    return list(curves.values()), _curves_html(list(curves))
 
 
 def metric_curves(

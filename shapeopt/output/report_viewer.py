@@ -1,16 +1,20 @@
 """The shapes of a report: their data, and the controls that turn and colour them."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.output.fans import right_fans
 from shapeopt.output.mesh_arrays import mesh_arrays
 from shapeopt.output.polygon_values import Distance, polygon_values
+
+FLAT = 1e-4
+"""Radians: triangles that bend less are one polygon."""
 
 QUANTITIES = {
     "area": {
@@ -54,13 +58,17 @@ def shapes_data(
     shapes += [(step, "", surface) for step, surface in between.items()]
     shapes.sort(key=lambda shape: shape[0])
     return [
-        {"name": name or None, "step": step if steps else None} | _shape_data(surface, distance)
+        {"name": name or None, "step": step if steps else None} | shape_data(surface, distance)
         for step, name, surface in shapes
     ]
 
 
-def _shape_data(surface: PolygonMesh, distance: Distance | None) -> dict[str, Any]:
-    """Vertices in full precision: the page writes mesh files of them."""
+def shape_data(surface: PolygonMesh, distance: Distance | None = None) -> dict[str, Any]:
+    """One shape. Vertices in full precision: the page writes mesh files of them.
+
+    Raises:
+        InputError: it is a polyline in 2D, or has a vertex that is not finite.
+    """
     mesh, owners = right_fans(mesh_arrays(surface))
     in_pieces = len(owners) > surface.num_faces
     values = polygon_values(surface, distance)
@@ -75,24 +83,51 @@ def _shape_data(surface: PolygonMesh, distance: Distance | None) -> dict[str, An
     }
 
 
+def triangles_data(
+    vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "t 3"]
+) -> dict[str, Any]:
+    """One shape of triangles; those that lie in one plane side by side are one polygon."""
+    import trimesh
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    mesh = trimesh.Trimesh(vertices, triangles, process=False)
+    one, two = mesh.face_adjacency[mesh.face_adjacency_angles < FLAT].T
+    joined = coo_array((np.ones(len(one)), (one, two)), shape=[len(triangles)] * 2)
+    polygons, owners = connected_components(joined, directed=False)
+    return {
+        "vertices": _base64(vertices.astype("<f8")),
+        "corners": _base64(triangles.astype("<u4")),
+        "sizes": _base64(np.full(len(triangles), 3, "<u4")),
+        "owners": _base64(owners.astype("<u4")),
+        "polygons": int(polygons),
+        "closed": bool(mesh.is_watertight),
+        "values": {},
+    }
+
+
 def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def viewer_html(shapes: Sequence[Mapping[str, Any]]) -> str:
-    """The window and the controls below it; the last shape with a name is shown first."""
+def viewer_html(shapes: Sequence[Mapping[str, Any]], live: bool = False) -> str:
+    """The window and the controls below it; the last shape with a name is shown first.
+
+    Args:
+        shapes: see :func:`shapes_data`.
+        live: more shapes will come: they have no names, and the last one is shown.
+    """
     names = [i for i, shape in enumerate(shapes) if shape["name"] is not None]
-    if not names:
+    if not shapes:
         return ""
+    first = len(shapes) - 1 if live else names[-1]
     buttons = "".join(
-        f'<button aria-pressed="{str(i == names[-1]).lower()}" data-shape="{i}">'
+        f'<button aria-pressed="{str(i == first).lower()}" data-shape="{i}">'
         f"{escape(shapes[i]['name'])} <small>{shapes[i]['polygons']:,} polygons</small></button>"
         for i in names
     )
-    colors = "".join(
-        f'<option value="{name}">{QUANTITIES[name]["title"]}</option>'
-        for name in shapes[names[-1]]["values"]
-    )
+    tabs = f'<span class="tabs" role="group" aria-label="surface">{buttons}</span>'
+    slider = _slider_html(len(shapes), first) if live or len(names) < len(shapes) else ""
     return f"""<div class="card" id="shape">
 <div class="viewer"><canvas tabindex="0" role="img" aria-label="the shape: arrow keys turn it,
 plus and minus zoom, Home resets the view"></canvas>
@@ -100,9 +135,9 @@ plus and minus zoom, Home resets the view"></canvas>
 <div class="marks"></div></div>
 <div class="message" hidden>
 This browser shows no WebGL 2; the pictures and the mesh files have the same shape.</div></div>
-<div class="bar"><span class="tabs" role="group" aria-label="surface">{buttons}</span>
-{_slider_html(shapes, names)}
-<label>colour <select id="color"><option value="">none</option>{colors}</select></label>
+<div class="bar">{tabs if names else ""}
+{slider}
+{_colors_html(shapes[first]["values"])}
 <label><input type="checkbox" id="edges" checked>polygon edges</label>
 <span class="save">save as <span class="tabs" role="group" aria-label="save the shape as">
 <button data-format="ply">PLY</button><button data-format="obj">OBJ</button>
@@ -113,9 +148,16 @@ shift-drag to move · double-click to reset</span>
 </div></div>"""
 
 
-def _slider_html(shapes: Sequence[Mapping[str, Any]], names: Sequence[int]) -> str:
-    if len(names) == len(shapes):
-        return ""
-    return f"""<label class="steps"><input type="range" id="step" min="0" max="{len(shapes) - 1}"
-value="{names[-1]}" aria-label="step of the training">
+def _slider_html(count: int, first: int) -> str:
+    return f"""<label class="steps"><input type="range" id="step" min="0" max="{count - 1}"
+value="{first}" aria-label="step of the training">
 <output id="at" for="step"></output></label>"""
+
+
+def _colors_html(quantities: Iterable[str]) -> str:
+    options = "".join(
+        f'<option value="{name}">{QUANTITIES[name]["title"]}</option>' for name in quantities
+    )
+    hidden = "" if options else " hidden"
+    none = '<option value="">none</option>'
+    return f'<label{hidden}>colour <select id="color">{none}{options}</select></label>'

@@ -121,8 +121,9 @@ class Training:
 
         Which signal it was is in ``stopped_by``, and which checkpoint was written last, of which
         step, in ``saved``. Into the folder ``checkpoints``, if there is one,
-        goes ``last.pt``, every ``checkpoint_every`` steps and at the end, whatever ends the
-        training; and ``fit.pt`` at the end of the fit phase, to try other shape phases from.
+        goes ``last.pt``, every ``checkpoint_every`` steps, twelve times in the shape phase and at
+        the end, whatever ends the training; and ``fit.pt`` at the end of the fit phase, to try
+        other shape phases from.
 
         Raises:
             InputError: if a loss or gradient is not finite, or the surface was lost too often in
@@ -142,7 +143,7 @@ class Training:
                     self._report(scalars, surface, log, bar)
                     if checkpoints and self.step == self.fit.steps:
                         self.save(checkpoints / "fit.pt")
-                    elif checkpoints and self.step % self.checkpoint_every == 0:
+                    elif checkpoints and self._is_due():
                         self.save(checkpoints / "last.pt")
             finally:
                 if checkpoints and self._is_sound():
@@ -228,6 +229,10 @@ class Training:
         self.optimizer.step()
         self.step += 1
         self._is_whole = True
+
+    def _is_due(self) -> bool:
+        """Whether a checkpoint is; with each state that is kept one can watch the shape phase."""
+        return self.step % self.checkpoint_every == 0 or self.step in self.history
 
     def _keep(self) -> None:
         """Now and then, the weights that the step came to."""

@@ -134,7 +134,7 @@ def fill_disk(monkeypatch, after: int) -> list[Path]:
     return written
 
 
-WRITES = 19
+WRITES = 21
 """Files that an uninterrupted training writes."""
 
 

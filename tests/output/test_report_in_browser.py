@@ -8,7 +8,7 @@ import torch
 
 from shapeopt.data.reading import read_mesh
 from shapeopt.output.report import write_report
-from tests.browser import browser_page
+from tests.browser import browser_page, picture
 from tests.output.meshes import cube, prism
 from tests.solids import prism_solid
 
@@ -36,8 +36,7 @@ def report(tmp_path_factory):
 
 def drawn(page) -> str:
     """A name for what the canvas shows."""
-    page.wait_for_timeout(100)
-    return hashlib.sha256(page.locator(".viewer").screenshot()).hexdigest()
+    return hashlib.sha256(picture(page, ".viewer")).hexdigest()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
