@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     output = options.output.resolve()
 
-    base = train(output / "fit", "experiment=bunny", "loss=[distance]", "training.shape.steps=0")
+    base = train(output / "fit", "loss=[distance]", "training.shape.steps=0")
     fit = base / "checkpoints" / "fit.pt"
     runs = {("alone", name): overrides for name, overrides in ALONE.items()}
     for name, weights in TRADE_OFF.items():
