@@ -32,13 +32,17 @@ def main() -> None:
     """Does the jobs that are missing, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "outputs" / "bunny_default")
-    output = parser.parse_args().output
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="those to do")
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="those to do")
+    options = parser.parse_args()
     for job in jobs():
-        results = read_results()
-        if any([row[key] for key in KEYS] == list(job) for row in results["rows"]):
+        done = [[row[key] for key in KEYS] for row in read_results()["rows"]]
+        chosen = job[1] in options.seeds and job[2] in options.threads
+        if list(job) in done or not chosen:
             continue
-        row = measured(output / "-".join(map(str, job)), *job)
+        row = measured(options.output / "-".join(map(str, job)), *job)
         print(row, flush=True)
+        results = read_results()  # another call may do other threads meanwhile
         results["rows"].append(row)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         (HERE / "tables.md").write_text(table(results["rows"]))
