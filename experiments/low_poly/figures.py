@@ -47,7 +47,7 @@ def counts(rows: list[Row], curves: dict[str, list[Row]]) -> list[dict[str, Any]
     """One row for each call of the command."""
     table = []
     for row in rows:
-        if row["kind"] not in ("triangles", "polygons"):
+        if row["kind"] not in ("triangles", "polygons", "error", "error triangles"):
             continue
         than = needed(curves[row["shape"]], row["distance"])
         got = row["faces"]
@@ -56,14 +56,16 @@ def counts(rows: list[Row], curves: dict[str, list[Row]]) -> list[dict[str, Any]
                 "shape": row["shape"],
                 "of": row["kind"],
                 "seed": row["seed"],
-                "asked": f"{row['number']:,}",
+                "asked": f"{row['number']:,g}",
                 "got": f"{got:,}",
                 "triangles": f"{row['triangles']:,}",
                 "distance x 1e-3": f"{1e3 * row['distance']:.2f}",
+                "largest x 1e-3": f"{1e3 * row['largest']:.0f}",
                 "decimation needs": "-" if math.isnan(than) else f"{than:,.0f}",
                 "ratio": "-" if math.isnan(than) else f"{got / than:.2f}",
                 "closed": "yes" if row["closed"] else "no",
                 "components": row["components"],
+                "genus": sum(row["genus"]),
                 "CPU s": f"{row['cpu_seconds']:.0f}",
             }
         )
