@@ -19,6 +19,8 @@ CODE = 256
 CLAMP = 0.1
 """Distances count up to here, in box lengths, as in DeepSDF."""
 
+LARGEST_GRADIENT = 1.0
+
 
 class DeepSDF(nn.Module):
     """The decoder of Park et al. (CVPR 2019) for one shape: eight hidden layers with weight norm,
@@ -75,7 +77,7 @@ RECIPES = {
     "DeepSDF 8x512, spot": Recipe(DeepSDF, "spot", 600, 5e-4),
     "IGR 8x256 softplus, bunny": Recipe(lambda: igr_network(8, 256, 100.0), "stanford-bunny", 1000),
 } | {
-    f"{name}, {label}": Recipe(_mlp(depth, width), shape, steps)
+    f"{name}, {label}": Recipe(_mlp(depth, width), shape, steps, 5e-4)
     for label, shape in {"bunny": "stanford-bunny", "rocker arm": "rocker-arm"}.items()
     for name, (depth, width, steps) in SIZES.items()
 }
@@ -96,6 +98,7 @@ def trained(recipe: Recipe, data: Path, seed: int = 0) -> nn.Module:
         loss = error + network(batch.cloud_points).abs().mean()
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
