@@ -158,7 +158,7 @@ def draw(runs: list[dict[str, Any]], cloud: PointCloud) -> None:
         train(network, source, run["seconds"], run["rate"])
         row, surfaces[name] = measure(network, cloud.reference)
         print(name, row, flush=True)
-    render_png(surfaces, HERE / "bunny.png", up="y")
+    render_png(surfaces, HERE / "bunny.png", up="y", dpi=100)
 
 
 if __name__ == "__main__":
