@@ -2,5 +2,6 @@
 
 from shapeopt.conversion.convert import Conversion, convert
 from shapeopt.conversion.displacement import displacement
+from shapeopt.conversion.fit import GridField, fit
 
-__all__ = ["Conversion", "convert", "displacement"]
+__all__ = ["Conversion", "GridField", "convert", "displacement", "fit"]
