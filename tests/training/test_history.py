@@ -15,6 +15,7 @@ from shapeopt.training.loop import Training
 UNITS = Normalisation(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), 0.5)
 CONFIG = OmegaConf.create(
     {
+        "model": {"_target_": "shapeopt.sdf_network", "width": 16, "depth": 3},
         "extractor": {"_target_": "shapeopt.Subdivision"},
         "surface": {"bounds": [-0.5, 0.5], "dtype": "float64"},
     }
