@@ -52,9 +52,10 @@ def run(arguments: Sequence[str]) -> None:
         return
     # Errors come out as they are, not as Hydra prints them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    import hydra
+    with told(LOADING):
+        import hydra
 
-    from shapeopt.commands.sweep import is_sweep, with_short_folders
+        from shapeopt.commands.sweep import is_sweep, with_short_folders
 
     failures: list[Exception] = []
 
@@ -142,10 +143,9 @@ def _train(config: "DictConfig", folder: Path) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    with told(LOADING):
-        from shapeopt.commands.sweep import run_in_sweep
-        from shapeopt.training.resuming import resumed_config
-        from shapeopt.training.run import run as train
+    from shapeopt.commands.sweep import run_in_sweep
+    from shapeopt.training.resuming import resumed_config
+    from shapeopt.training.run import run as train
 
     hydra_config = HydraConfig.get()
     resume = Path(config.resume) if config.resume is not None else None
