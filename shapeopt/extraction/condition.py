@@ -104,7 +104,8 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     first = layers[0]
     weight, bias = first.weight.double(), first.bias.double()
     bias = _moved_bias(weight, bias, origin) if is_moved else bias
-    scaled = [first.map(Tensor.double)._replace(weight=weight * size, bias=bias)]
+    encoding = None if first.encoding is None else first.encoding.map(Tensor.double)
+    scaled = [AffineLayer(weight * size, bias, first.is_linear, encoding)]
     scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
     is_as_given = size == 1 and not is_moved

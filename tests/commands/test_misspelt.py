@@ -17,7 +17,7 @@ def said(monkeypatch, *words: str) -> str:
     [
         ("experiment=buny", "there is no experiment=buny (did you mean bunny?); there are ball, "),
         ("loss=[distance,smothness]", "no loss=smothness (did you mean smoothness?); there are"),
-        ("model=tree", "no model=tree; there are convex_union, dense_mlp, relu_mlp"),
+        ("model=tree", "no model=tree; there are convex_union, dense_mlp, encoded, relu_mlp"),
         ("modell=relu_mlp", "no setting modell (did you mean model?); shapeopt train --help"),
         ("model.widht=3", "no setting model.widht (did you mean model.width?)"),
         ("training.fit.step=3", "no setting training.fit.step (did you mean training.fit.steps?)"),
