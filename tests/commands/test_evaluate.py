@@ -186,5 +186,7 @@ def test_the_command_ends_without_a_traceback(tmp_path, truth):
     command = [sys.executable, "-m", "shapeopt", "evaluate", tmp_path / "absent.ply", truth]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
-    assert process.stderr.splitlines()[-1].startswith("error: ")
-    assert len(process.stderr.splitlines()) == 1
+    *others, last = process.stderr.splitlines()
+    assert last.startswith("error: ")
+    # On a slow machine it says that it is loading.
+    assert all(line.startswith("loading") for line in others)
