@@ -64,22 +64,25 @@ def _prepared(
 ) -> Training:
     """The training before its first step, or where the checkpoint left it."""
     checkpoint = Checkpoint.load(resume) if resume else None
-    device = choose_device(config.device)
-    make_deterministic(config.seed)
-    network: nn.Module = build(config.model).to(device)
+    with told("setting up the network and the losses ..."):
+        device = choose_device(config.device)
+        make_deterministic(config.seed)
+        network: nn.Module = build(config.model).to(device)
+        losses = build(config.losses)
+        extract = build_extraction(config)
+        phases = {name: build(config.training[name]) for name in ("fit", "shape")}
     weights = sum(p.numel() for p in network.parameters())
     batch_size = plain["batches"].get("batch_size", 4096)
     torch.set_num_threads(choose_threads(plain.get("threads", "auto"), weights, batch_size))
 
-    losses = build(config.losses)
-    extract = build_extraction(config)
-    settings = plain["training"] | {name: build(config.training[name]) for name in ("fit", "shape")}
     with told("reading the data; normals that are not there are estimated ..."):
         cloud: PointCloud = build(config.data)
     show(f"{len(cloud.points):,} points, {weights:,} weights, on {device}; output in {folder}")
     with told("measuring the distance of points in space to the cloud ..."):
         batches = BatchSource(cloud, seed=config.seed, device=device, **plain["batches"])
-    training = Training(network, cloud, losses, batches, extract, **settings, config=plain)
+    settings = plain["training"] | phases
+    with told("setting up the optimiser ..."):
+        training = Training(network, cloud, losses, batches, extract, **settings, config=plain)
     if checkpoint is not None:
         training.restore(checkpoint)
         show(f"resuming at step {training.step:,}")
