@@ -114,7 +114,8 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}"
         if not (folder / "config.yaml").exists():  # it failed before anything was written
-            write_whole(folder / "config.yaml", OmegaConf.to_yaml(config).encode())
+            settings = OmegaConf.to_yaml(config, resolve=True)
+            write_whole(folder / "config.yaml", settings.encode())
         write_whole(folder / ERROR_FILE, reason.encode())
         show(f"failed: {folder}: {reason}", sys.stderr)
 
