@@ -12,7 +12,7 @@ from shapeopt.output.terminal import printable
 LOADING = "loading torch and the rest ..."
 EXTRACTING = "extracting the surface ..."
 CHECKING = "checking the surface ..."
-COMPILING = "compiling for this processor, at first use only: up to half a minute ..."
+COMPILING = "compiling for this processor, at first use only: half a minute or so ..."
 LONG = 2.0
 """Seconds of silence that a user is let wait."""
 
