@@ -104,6 +104,24 @@ def test_ctrl_c_lets_the_runs_save_and_the_same_command_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_that_is_killed_is_one_line(tmp_path):
+    pytest.importorskip("joblib")
+    command = [sys.executable, "-m", "shapeopt", "train", "-m", "hydra/launcher=joblib"]
+    command += ["hydra.launcher.n_jobs=2", *TINY, "training.fit.steps=20000", "model.width=4"]
+    command += ["training.checkpoint_every=50", "seed=0,1", f"output={tmp_path}"]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    while not (locks := list(tmp_path.glob("*/checkpoints/last.pt"))):
+        assert process.poll() is None
+        time.sleep(0.1)
+    holder = (locks[0].parents[1] / ".lock").read_text()  # process 123 on a machine
+    os.kill(int(holder.split()[1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "error: a process of the sweep was killed" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_runs_that_submitit_starts(tmp_path, capfd):
     pytest.importorskip("submitit")
     command = ["train", "-m", "hydra/launcher=slurm", "hydra.launcher.cluster=local", *TINY]
