@@ -49,7 +49,7 @@ def run(folder: Path) -> str:
         printed, _ = sweep.communicate(timeout=900)
     if sweep.returncode != 0:
         raise RuntimeError(f"the sweep failed:\n{printed}")
-    return "\n".join([*stops, printed])
+    return "\n".join([*stops, printed.rstrip()])
 
 
 def _stop_half_way(number: int, folder: Path, environment: dict[str, str]) -> str:
