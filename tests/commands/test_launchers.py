@@ -174,6 +174,7 @@ echo Submitted batch job 7
 """
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
 def test_slurm_is_asked_for_what_is_set(launched, tmp_path, monkeypatch, capsys):
     """By a stand-in for sbatch, which takes the jobs and does nothing, or refuses them."""
     pytest.importorskip("submitit")
