@@ -13,6 +13,8 @@ from shapeopt.output.report import curves_data, page_html
 
 PORTS = 20
 """So many are tried, one after the other."""
+MOST_POLYGONS = 1_000_000
+"""Of all shapes that are held for a page that is loaded: some hundred megabytes."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -62,6 +64,11 @@ class LivePage:
             own = {"name": None, "step": number, "text": text}
             self._shapes[self._version] = own | dict(shape)
             self._text = ""
+            while len(self._shapes) > 1 and self._polygons() > MOST_POLYGONS:
+                del self._shapes[min(self._shapes, key=lambda at: self._shapes[at]["step"])]
+
+    def _polygons(self) -> int:
+        return sum(shape["polygons"] for shape in self._shapes.values())
 
     def tell(self, text: str) -> None:
         """Puts a line below the heading until another shape comes."""

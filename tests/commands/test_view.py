@@ -15,8 +15,10 @@ from shapeopt.commands import view
 from shapeopt.commands.main import main
 from shapeopt.data import Normalisation
 from shapeopt.networks import sdf_network
+from shapeopt.output import live_page
 from shapeopt.output.export import write_mesh
 from shapeopt.output.live_page import LivePage
+from shapeopt.output.report_viewer import shape_data
 from shapeopt.training.checkpoints import Checkpoint
 from tests.browser import browser_page, picture
 from tests.output.meshes import cube, prism
@@ -144,6 +146,18 @@ def test_the_page_has_what_there_is_and_gives_what_is_new(folder):
     finally:
         page.close()
         other.close()
+
+
+def test_the_earliest_shapes_make_room(monkeypatch):
+    monkeypatch.setattr(live_page, "MOST_POLYGONS", 14)
+    page = LivePage("a", 8480)
+    try:
+        for number, mesh in ((7, cube()), (3, cube()), (9, prism(5)), (1, prism(20))):
+            page.add(number, shape_data(mesh), "")
+        kept = [shape["step"] for shape in json.loads(asked(page, "/news")[1])["shapes"]]
+    finally:
+        page.close()
+    assert kept == [7, 9]
 
 
 def test_a_port_that_is_none_is_one_line(folder):
