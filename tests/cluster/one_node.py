@@ -2,7 +2,7 @@
 
     python -m tests.cluster.one_node sbatch --wrap 'srun hostname'
 
-Needs root, and Debian's packages slurm-wlm and munge. All daemons listen on loopback alone and keep
+Needs root, and Debian's packages slurm-wlm and munge. All daemons talk over loopback and keep
 their files in a temporary folder; one job runs at a time.
 """
 
