@@ -23,6 +23,7 @@ from torch import nn
 import shapeopt
 from experiments.large_networks.networks import RECIPES, trained, without_norms
 from experiments.runs import machine, markdown_table
+from shapeopt.commands.evaluate import Mesh
 from shapeopt.data.loading import load
 from shapeopt.data.reference import MeshReference
 from shapeopt.evaluation.measures import evaluate
@@ -37,18 +38,6 @@ TUNING = 240.0
 """Seconds that a smooth network's conversion is fitted for."""
 
 SAMPLES = 20_000
-
-
-class Mesh:
-    """Triangles to measure."""
-
-    def __init__(self, vertices: torch.Tensor, triangles: torch.Tensor):
-        self.vertices = vertices
-        self._triangles = triangles
-
-    def triangles(self) -> torch.Tensor:
-        """Of the mesh."""
-        return self._triangles
 
 
 def network_of(name: str, folder: Path) -> nn.Module:
@@ -165,7 +154,7 @@ def grid(name: str, data: Path, folder: Path) -> dict[str, Any]:
     spacing = (1 / (resolution - 1),) * 3
     vertices, triangles, *_ = marching_cubes(values.numpy(), 0.0, spacing=spacing)
     seconds, of_processor = time.monotonic() - start[0], time.process_time() - start[1]
-    mesh = Mesh(torch.tensor(vertices - 0.5), torch.tensor(triangles.astype("int64")))
+    mesh = Mesh(torch.tensor(vertices - 0.5), torch.tensor(triangles.astype("int64")), "mesh")
     exact, exact_triangles = torch.load(folder / f"{file_name(name)}_surface.pt")
     reference = MeshReference(exact.numpy(), exact_triangles.numpy())
     measured = evaluate(mesh, reference, SAMPLES)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, active_neurons
+from shapeopt.complex.simplices import simplices_in
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.encoding import Encoding
 
@@ -54,8 +55,8 @@ def differentiable_vertices(
     if encoding is None:
         inputs, at_planes = vertices, _at_box_planes(box, where, vertices)
     else:
-        inputs = encoding.values_in(plus_bits[:, -1].long(), vertices)
-        at_planes = _at_sides(encoding, where, plus_bits[:, -1].long(), vertices)
+        inputs = encoding.values_in(simplices_in(plus_bits), vertices)
+        at_planes = _at_sides(encoding, where, simplices_in(plus_bits), vertices)
     residual = _residuals(layers, where, active, inputs, at_planes)
     if rows is None:
         rows = _gradients(layers, where, active, plus_bits)
@@ -90,7 +91,7 @@ def affine_gradients(
     encoding = layers[0].encoding
     if encoding is None:
         return gradient
-    return (encoding.slopes_in(plus_bits[:, -1].long()) @ gradient[:, :, None]).squeeze(2)
+    return (encoding.slopes_in(simplices_in(plus_bits)) @ gradient[:, :, None]).squeeze(2)
 
 
 def gradient_where(
@@ -227,7 +228,7 @@ def _gradients(
         rows = axes[where.axis] * where.on_plane[:, :, None]
         jacobian = axes.expand(count, -1, -1)
     else:
-        simplices = plus_bits[:, -1].long()
+        simplices = simplices_in(plus_bits)
         sides = encoding.height_slopes_in(simplices).mT
         plane = where.plane.clamp(max=3)[:, :, None].expand(-1, -1, d)
         rows = sides.gather(1, plane) * where.on_plane[:, :, None]

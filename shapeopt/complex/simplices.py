@@ -28,6 +28,11 @@ SIDES = 4
 """Constraints of a simplex; what remains of a box's six places is always positive."""
 
 
+def simplices_in(plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
+    """The simplices that go with packed signs."""
+    return plus_bits[:, -1].long()
+
+
 class Simplices:
     """The simplices of an encoding's finest lattice.
 
@@ -39,10 +44,6 @@ class Simplices:
         self.encoding = encoding
         self.cells = encoding.finest
 
-    def in_last_column(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
-        """The simplices that go with packed signs."""
-        return plus_bits[:, -1].long()
-
     def column_at(self, points: Float[Tensor, "n 3"]) -> Int32[Tensor, "n 1"]:
         """The column for the simplices that points lie in."""
         return self.encoding.simplices_at(points).int()[:, None]
@@ -51,7 +52,7 @@ class Simplices:
         self, plus_bits: Int32[Tensor, "n words"], sides: Int64[Tensor, "n"]
     ) -> Int32[Tensor, "n words"]:
         """The packed signs behind sides; where the number is none of a side, they stay."""
-        here = self.in_last_column(plus_bits)
+        here = simplices_in(plus_bits)
         is_side = (sides >= 0) & (sides < SIDES)
         there = across(here, sides.clamp(0, SIDES - 1), self.cells)
         return torch.cat([plus_bits[:, :-1], torch.where(is_side, there, here).int()[:, None]], 1)
@@ -60,7 +61,7 @@ class Simplices:
         self, plus_bits: Int32[Tensor, "n words"], sides: Int64[Tensor, "n"]
     ) -> Bool[Tensor, "n"]:
         """Whether nothing lies behind each side."""
-        here = self.in_last_column(plus_bits)
+        here = simplices_in(plus_bits)
         return across(here, sides.clamp(0, SIDES - 1), self.cells) == here
 
     def keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
@@ -80,7 +81,7 @@ class Simplices:
     ) -> tuple[Float[Tensor, "4 n inputs"], Float[Tensor, "4 n 6"]]:
         """The first layer's inputs, and the constraints of the simplices: each one's value at the
         points, then its slopes along the axes. Sides are measured in box lengths."""
-        here = self.in_last_column(plus_bits)
+        here = simplices_in(plus_bits)
         values, slopes = self.encoding.maps_in(here, points)
         sides = points.new_zeros(4, len(points), 6)
         sides[0] = 1
@@ -90,7 +91,7 @@ class Simplices:
 
     def _of_corners(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n 4"]:
         """A random number for each corner, by hashing its own."""
-        simplices = simplices_of(self.in_last_column(plus_bits), self.cells)
+        simplices = simplices_of(simplices_in(plus_bits), self.cells)
         return mixed(corner_numbers(*simplices, self.cells))
 
 

@@ -34,6 +34,9 @@ from shapeopt.networks.relu_mlp import sdf_network
 BOX = (-0.5, 0.5)
 """The lattices fill this box, that of normalised shapes."""
 
+MOST_SIMPLICES = 2**31 - 1
+"""Of the finest lattice: a simplex's number goes with the packed signs, which are int32."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -184,6 +187,10 @@ class EncodedNetwork(nn.Module):
             raise InputError(
                 f"cells is {list(cells)}; give one or more numbers, each a multiple of the one "
                 "before, such as [8, 16, 32]"
+            )
+        if len(ORDERS) * cells[-1] ** 3 > MOST_SIMPLICES:
+            raise InputError(
+                f"cells is {list(cells)}; the finest lattice can have 710 cubes a side at most"
             )
         if features < 1 or spread < 0:
             raise InputError(

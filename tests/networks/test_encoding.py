@@ -124,6 +124,7 @@ def test_gradients_of_values():
         ({"cells": [8, 8]}, "multiple of the one before"),
         ({"cells": []}, "one or more numbers"),
         ({"cells": [0]}, "one or more numbers"),
+        ({"cells": [711]}, "710 cubes a side at most"),
         ({"features": 0}, "at least 1 feature"),
         ({"spread": -1.0}, "must not be negative"),
         ({"width": 0}, "width is 0"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shapeopt.complex.cells import collect_cells
 from shapeopt.complex.signs import Constraints
-from shapeopt.complex.simplices import simplex_skeleton
+from shapeopt.complex.simplices import simplex_skeleton, simplices_in
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.subdivision.subdivide import implementation
@@ -47,7 +47,7 @@ def middles_in_simplices(
     for first in range(0, len(near), AT_A_TIME):
         simplices = near[first : first + AT_A_TIME]
         start = simplex_skeleton(constraints, encoding, simplices)
-        inputs = encoding.values_in(start.vertex_plus_bits[:, -1].long(), start.vertices)
+        inputs = encoding.values_in(simplices_in(start.vertex_plus_bits), start.vertices)
         budget = Budget(None, inputs.device)
         state = implementation(compiled)(start, inputs, budget, ulps)
         for index, layer in enumerate(layers):
