@@ -29,7 +29,7 @@ from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.finish import finish
 from shapeopt.extraction.no_zero import NoZero, empty_surface
 from shapeopt.extraction.subdivision.assemble import zero_set
-from shapeopt.extraction.subdivision.bounds import Pruning
+from shapeopt.extraction.subdivision.pruning import Pruning
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently
 from shapeopt.networks.affine import without_graph
@@ -51,7 +51,7 @@ def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     layers, box = prepare(case.network, case.bounds, None)
     unit = condition(layers, box)
     constant = without_graph(unit.layers)
-    always = Pruning(min_vertices=0, min_layers=1)
+    always = Pruning(min_vertices=0, min_growth=0)
 
     def surface(ulps: int) -> PolyhedralSurface:
         options = {"backend": backend, "pruning": always, "ulps": ulps}

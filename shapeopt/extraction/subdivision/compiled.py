@@ -77,6 +77,10 @@ class CompiledSubdivision:
         """Number of vertices and edges."""
         return Sizes(self.positions.size, self.edges.size)
 
+    def values_at_work(self) -> Float[Tensor, "v width"]:
+        """Of the layer at work, at the vertices so far; it shares the memory."""
+        return torch.from_numpy(self.values.data)
+
     def keep(self, edges: Bool[Tensor, "e"]) -> None:
         """Drops the other edges, and every vertex without one."""
         kept = edges.numpy()

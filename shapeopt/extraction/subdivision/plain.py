@@ -93,9 +93,8 @@ class PlainSubdivision:
         """Of the vertices so far."""
         return self.points.data[:, : self.constraints.dimension]
 
-    @property
-    def values(self) -> Float[Tensor, "v width"]:
-        """At the vertices so far, of the layer at work."""
+    def values_at_work(self) -> Float[Tensor, "v width"]:
+        """Of the layer at work, at the vertices so far."""
         return self.points.data[:, self.constraints.dimension :]
 
     def keep(self, edges: Bool[Tensor, "e"]) -> None:
@@ -112,7 +111,7 @@ class PlainSubdivision:
 
     def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
         """Puts the layer's values at all vertices in the place of those of the layer before."""
-        inputs = self.inputs if before is None else before.activated(self.values)
+        inputs = self.inputs if before is None else before.activated(self.values_at_work())
         points = inputs.new_empty(len(inputs), self.constraints.dimension + len(layer.bias))
         points[:, : self.constraints.dimension] = self.positions
         values = points[:, self.constraints.dimension :]
@@ -129,7 +128,7 @@ class PlainSubdivision:
         self.layer = layer
         self.at = _layer(self.constraints, self.keys, layer)
         self.limits = self._limits()
-        self.plus_bits.data[:, self.at.words] = pack(self.values >= -self.threshold)
+        self.plus_bits.data[:, self.at.words] = pack(self.values_at_work() >= -self.threshold)
         self.pairs: list[Tensor] = []
 
         width = self.constraints.widths[layer]

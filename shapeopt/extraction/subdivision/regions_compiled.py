@@ -9,6 +9,10 @@ import torch
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.compiled import PARTS, each_part, kernel
 from shapeopt.extraction.subdivision.regions import Regions
+from shapeopt.mesh.ragged import offsets_of
+
+SMALL = 1 << 15
+"""Regions around fewer vertices are found in one part: each part goes through all of them."""
 
 
 class _Cells(NamedTuple):
@@ -22,16 +26,17 @@ class _Cells(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Regions by key, a part of all keys in each row; open addressing, half of the slots free."""
+    """Regions by key, a part of all keys in each row; open addressing, half of the slots free.
+
+    Attributes:
+        key, region: of each slot; -1 where it is free.
+        num_corners, num_edges: of each region.
+    """
 
     key: np.ndarray
-    region: np.ndarray  # -1: free
-    vertex: np.ndarray
-    side: np.ndarray  # bit k: zero k of the vertex is + in the region
-    num_vertices: np.ndarray
+    region: np.ndarray
+    num_corners: np.ndarray
     num_edges: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
 
 
 def find_regions(skeleton: Skeleton) -> Regions:
@@ -41,47 +46,38 @@ def find_regions(skeleton: Skeleton) -> Regions:
     base = keys.of_cells(skeleton.vertex_plus_bits, skeleton.vertex_zeros, constraints)
     of_vertices = _Cells(skeleton.vertex_zeros.numpy(), base.numpy(), *numbers)
     of_edges = _Cells(skeleton.edge_zeros.numpy(), skeleton.edge_keys.numpy(), *numbers)
+    at = np.full((len(base), 1 << constraints.dimension), -1, np.int32)
     around = np.full((1 << of_edges.zeros.shape[1], len(of_edges.keys)), -1, np.int32)
-    points = skeleton.vertices.float().numpy()
 
-    slots = 1 << max(8, (4 * len(base) // PARTS).bit_length())
+    threads = min(torch.get_num_threads(), PARTS)
+    parts = 1 << (threads - 1).bit_length() if len(base) > SMALL else 1
+    in_threads = parts > 1
+    slots = 1 << max(8, (4 * len(base) // parts).bit_length())
     while True:
-        table = _empty_table(slots, constraints.dimension)
-        counts = each_part(_enter_vertices, PARTS, True, of_vertices, points, table)
+        table = _empty_table(parts, slots)
+        counts = each_part(_enter_vertices, parts, in_threads, of_vertices, table, at)
         if min(counts) >= 0:
             break
         slots *= 2
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    each_part(_enter_edges, PARTS, True, of_edges, offsets, table, around)
+    first = np.concatenate([[0], np.cumsum(counts)])
+    each_part(_enter_edges, parts, in_threads, of_edges, first, table, around)
 
-    def joined(rows: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.concatenate([rows[p, :n] for p, n in enumerate(counts)]))
+    def joined(numbers: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([numbers[p, :n] for p, n in enumerate(counts)]))
 
-    vertex, side = joined(table.vertex), joined(table.side)
-    is_plus = (side[:, None] >> torch.arange(constraints.dimension)) & 1
-    zeros = skeleton.vertex_zeros[vertex]
-    return Regions(
-        torch.from_numpy(around),
-        vertex,
-        torch.where(is_plus.bool(), zeros, constraints.num_constraints - 1),
-        joined(table.num_vertices),
-        joined(table.num_edges),
-        joined(table.lower),
-        joined(table.upper),
-    )
+    offsets = offsets_of(joined(table.num_corners))
+    corners = _group(of_vertices, at, first, parts, offsets.numpy())
+    num_edges = joined(table.num_edges)
+    return Regions(torch.from_numpy(around), offsets, torch.from_numpy(corners), num_edges)
 
 
-def _empty_table(slots: int, dimension: int) -> _Table:
+def _empty_table(parts: int, slots: int) -> _Table:
     most = slots // 2
     return _Table(
-        np.empty((PARTS, slots), np.int64),
-        np.full((PARTS, slots), -1, np.int32),
-        np.empty((PARTS, most), np.int32),
-        np.empty((PARTS, most), np.int32),
-        np.zeros((PARTS, most), np.int32),
-        np.zeros((PARTS, most), np.int32),
-        np.full((PARTS, most, dimension), np.inf, np.float32),
-        np.full((PARTS, most, dimension), -np.inf, np.float32),
+        np.empty((parts, slots), np.int64),
+        np.full((parts, slots), -1, np.int32),
+        np.zeros((parts, most), np.int32),
+        np.zeros((parts, most), np.int32),
     )
 
 
@@ -120,39 +116,34 @@ def _find(part, key, table):
 
 @kernel
 @no_type_check
-def _enter_vertices(part, cells, points, table):
-    """Enters every vertex into the part's regions around it.
+def _enter_vertices(part, cells, table, at):
+    """Enters every vertex into the part's regions around it, and notes them in ``at``, by side.
 
     Returns the number of regions, or -1 if there is no room for them.
     """
-    d = points.shape[1]
-    turned = np.empty(1 << d, np.int64)
-    parts, most, count = len(table.key), table.vertex.shape[1], 0
-    for vertex in range(len(points)):
+    parts, most, count = len(table.key), table.num_corners.shape[1], 0
+    turned = np.empty(at.shape[1], np.int64)
+    for vertex in range(len(at)):
         _turn(cells, vertex, turned)
-        for side in range(1 << d):
+        for side in range(at.shape[1]):
             key = turned[side]
             if key == 0 or key & (parts - 1) != part:
                 continue
-            at = _find(part, key, table)
-            region = table.region[part, at]
+            slot = _find(part, key, table)
+            region = table.region[part, slot]
             if region < 0:
                 if count == most:
                     return -1
                 region, count = count, count + 1
-                table.key[part, at], table.region[part, at] = key, region
-                table.vertex[part, region], table.side[part, region] = vertex, side
-            table.num_vertices[part, region] += 1
-            for k in range(d):
-                x = points[vertex, k]
-                table.lower[part, region, k] = min(table.lower[part, region, k], x)
-                table.upper[part, region, k] = max(table.upper[part, region, k], x)
+                table.key[part, slot], table.region[part, slot] = key, region
+            table.num_corners[part, region] += 1
+            at[vertex, side] = region
     return count
 
 
 @kernel
 @no_type_check
-def _enter_edges(part, cells, offsets, table, around):
+def _enter_edges(part, cells, first, table, around):
     """Notes the part's regions around every edge, and counts their edges."""
     sides, parts = around.shape[0], len(table.key)
     turned = np.empty(sides, np.int64)
@@ -165,4 +156,24 @@ def _enter_edges(part, cells, offsets, table, around):
             region = table.region[part, _find(part, key, table)]
             if region >= 0:
                 table.num_edges[part, region] += 1
-                around[side, edge] = offsets[part] + region
+                around[side, edge] = first[part] + region
+
+
+@kernel
+@no_type_check
+def _group(cells, at, first, parts, offsets):
+    """The vertices region by region. ``at`` numbers the regions within a part."""
+    turned = np.empty(at.shape[1], np.int64)
+    corners = np.empty(offsets[-1], np.int32)
+    filled = offsets[:-1].copy()
+    for vertex in range(len(at)):
+        if parts > 1:
+            _turn(cells, vertex, turned)
+        for side in range(at.shape[1]):
+            region = at[vertex, side]
+            if region >= 0:
+                if parts > 1:
+                    region += first[turned[side] & (parts - 1)]
+                corners[filled[region]] = vertex
+                filled[region] += 1
+    return corners

@@ -36,8 +36,8 @@ from shapeopt.errors import InputError
 from shapeopt.extraction.extractor import Backend, is_compiled
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress
-from shapeopt.extraction.subdivision.bounds import PRUNING, Pruning, edges_near_zero_set
 from shapeopt.extraction.subdivision.plain import PlainSubdivision
+from shapeopt.extraction.subdivision.pruning import PRUNING, Pruning, edges_near_zero_set
 from shapeopt.extraction.tolerances import ROUNDING_ULPS
 from shapeopt.networks.affine import AffineLayer
 
@@ -90,14 +90,18 @@ def subdivide(
     start = box_skeleton(constraints, box)
     given = start, start.vertices, Budget(max_bytes, box.lower.device), ulps
     state = implementation(compiled)(*given)
+    kept = 0
     for index, layer in enumerate(layers):
-        hidden_left = len(layers) - 1 - index
-        if surface_only and index and pruning.pays(state.sizes[0], hidden_left):
-            near = edges_near_zero_set(layers, index, state.skeleton(), compiled=compiled)
+        state.evaluate(layer, layers[index - 1] if index else None)
+        is_hidden = 0 < index < len(layers) - 1
+        if surface_only and is_hidden and pruning.pays(state.sizes[0], kept):
+            values = state.values_at_work()
+            cut = index, state.skeleton(), values, ulps
+            near = edges_near_zero_set(layers, *cut, compiled=compiled)
             if not bool(near.any()):
                 break
             state.keep(near)
-        state.evaluate(layer, layers[index - 1] if index else None)
+            kept = state.sizes[0]
         state.cut_by_layer(index, progress)
     return state.finish()
 

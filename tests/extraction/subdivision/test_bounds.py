@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from shapeopt import extract_surface
-from shapeopt.complex.signs import Constraints, pack
+from shapeopt.complex.box import Box
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.no_zero import NoZero
-from shapeopt.extraction.subdivision import subdivide
+from shapeopt.extraction.subdivision import bounds, bounds_compiled, subdivide
 from shapeopt.extraction.subdivision.assemble import zero_set
-from shapeopt.extraction.subdivision.bounds import Pruning, may_hold_zero
-from shapeopt.networks.affine import AffineLayer, without_graph
+from shapeopt.extraction.subdivision.pruning import Pruning
+from shapeopt.extraction.subdivision.regions import Regions, find_regions
+from shapeopt.extraction.tolerances import ROUNDING_ULPS
+from shapeopt.networks.affine import AffineLayer, evaluate, without_graph
 from tests.sample_networks import octahedron, random_mlp
 
-ALWAYS = Pruning(min_vertices=0, min_layers=1)
+BOUNDS = {"plain": bounds.may_hold_zero, "compiled": bounds_compiled.may_hold_zero}
+ALWAYS = Pruning(min_vertices=0, min_growth=0)
 
 
 def balanced(network):
@@ -72,60 +75,92 @@ def test_degenerate_surface_loses_nothing():
     assert_same_surface(octahedron(), (-0.5, 0.5), "compiled")
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("backend", BOUNDS)
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("sizes", "done"),
-    [((1, 5, 5, 1), 1), ((2, 9, 7, 5, 1), 0), ((3, 9, 7, 5, 1), 1), ((3, 9, 7, 5, 1), 2)],
+    ("sizes", "done"), [((1, 5, 5, 1), 1), ((2, 9, 7, 5, 1), 1), ((3, 9, 7, 5, 1), 2)]
 )
-def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed):
+def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed, backend):
     layers = without_graph(prepare(random_mlp(*sizes, seed=seed), (-2, 2), torch.float64)[0])
-    constraints = Constraints(tuple(sizes[1:]), sizes[0])
-    centre = torch.rand(8, sizes[0], dtype=torch.float64) * 4 - 2
-    half = torch.rand(8, sizes[0], dtype=torch.float64) * 0.2
-    for point, reach in zip(centre[:, None], half[:, None], strict=True):
-        signs, values = signs_and_values(layers, point)
-        around = point + reach * (torch.rand(500, sizes[0], dtype=torch.float64) * 2 - 1)
-        signs_around, values_around = signs_and_values(layers, around)
-        decided = slice(0, constraints.words(done).start)
-        inside = (signs_around[:, decided] == signs[:, decided]).all(dim=1)
-        for value in (values_around[inside].min(), values_around[inside].max()):
-            shifted = [*layers[:-1], AffineLayer(layers[-1].weight, layers[-1].bias - value)]
-            assert may_hold_zero(shifted, constraints, done, signs, point, reach).all()
-        # ... and say something: in a point f has no other value than its own.
-        shifted = [*layers[:-1], AffineLayer(layers[-1].weight, layers[-1].bias - values - 1e-3)]
-        assert not may_hold_zero(shifted, constraints, done, signs, point, 0 * reach).any()
+    regions, values, insides = regions_of(layers, done)
+    every = torch.ones(len(regions), dtype=torch.bool)
+    cleared = 0
+    for shift in insides.flatten().quantile(torch.linspace(0.02, 0.98, 25).double()).tolist():
+        shifted = [*layers[done:-1], AffineLayer(layers[-1].weight, layers[-1].bias - shift)]
+        near = BOUNDS[backend](shifted, regions, every, values, ROUNDING_ULPS)
+        holds = (insides.amin(dim=1) <= shift) & (insides.amax(dim=1) >= shift)
+        assert not (holds & ~near).any()
+        cleared += int((~near).sum())
+    # ... and they say something.
+    assert cleared > 5 * len(regions)
 
 
-def test_bounds_leave_room_for_what_rounding_a_place_loses():
-    """f = relu(x - a) - relu(a - x) in a region that is the point a, which float32 cannot hold."""
-    place = torch.tensor([[0.1]], dtype=torch.float64)
-    ends = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    layers = [AffineLayer(ends, -ends[:, 0] * 0.1), AffineLayer(ends.T, torch.zeros(1).double())]
-    signs = torch.zeros(1, 2, dtype=torch.int32)
-    assert may_hold_zero(layers, Constraints((2, 1), 1), 0, signs, place, 0 * place).all()
+def test_both_implementations_clear_the_same_regions():
+    layers = without_graph(prepare(random_mlp(3, 9, 7, 5, 1), (-2, 2), torch.float64)[0])
+    regions, values, insides = regions_of(layers, 1)
+    layers[-1] = AffineLayer(layers[-1].weight, layers[-1].bias - insides.median())
+    chosen = torch.arange(len(regions)) % 7 > 0
+    given = layers[1:], regions, chosen, values, ROUNDING_ULPS
+    plain, compiled = bounds.may_hold_zero(*given), bounds_compiled.may_hold_zero(*given)
+    assert torch.equal(plain, compiled)
+    assert not plain[~chosen].any()
+    assert 0 < plain.sum() < chosen.sum()
 
 
-def test_bounds_leave_room_for_the_rounding_of_their_terms():
+def test_errors_beyond_the_number_that_is_kept_apart_count_in_full(monkeypatch):
+    """On [-1, 1] a sum of |x| by 300 pairs of ReLUs, of which each has an error of its own."""
+    count = 300
+    signs = torch.tensor([1.0, -1.0]).double().repeat(count)
+    first = AffineLayer(torch.ones(1, 1).double(), torch.zeros(1).double())
+    second = AffineLayer(signs[:, None], torch.zeros(2 * count).double())
+    is_linear = first._replace(is_linear=torch.tensor([True]))
+    values = torch.tensor([[-1.0], [1.0]]).double()
+    regions = Regions(
+        torch.zeros(1, 1, dtype=torch.int64),
+        torch.tensor([0, 2]),
+        torch.tensor([0, 1]),
+        torch.ones(1, dtype=torch.int64),
+    )
+    for shift, holds in ((-1e-3, True), (1e-3, False)):
+        third = AffineLayer(torch.ones(1, 2 * count).double(), torch.tensor([shift]).double())
+        given = [is_linear, second, third], regions, torch.ones(1, dtype=torch.bool), values
+        for bound in BOUNDS.values():
+            assert bound(*given, ROUNDING_ULPS).item() == holds
+
+
+@pytest.mark.parametrize("backend", BOUNDS)
+def test_bounds_leave_room_for_the_rounding_of_their_terms(backend):
     """f = sum of c x_i, and less the same again: 0 up to rounding, by large terms that cancel."""
     generator = torch.Generator().manual_seed(0)
+    regions = Regions(
+        torch.zeros(1, 1, dtype=torch.int64),
+        torch.tensor([0, 1]),
+        torch.tensor([0]),
+        torch.ones(1, dtype=torch.int64),
+    )
+    first = AffineLayer(torch.ones(64, 1).double(), torch.zeros(64).double())
     for _ in range(20):
         weights = torch.randn(1, 64, generator=generator, dtype=torch.float64)
-        layers = [
-            AffineLayer(torch.ones(64, 1).double(), torch.full((64,), 1e3).double()),
-            AffineLayer(weights, -1e3 * weights.sum(dim=1)),
-        ]
-        signs = torch.zeros(1, 3, dtype=torch.int32)
-        at_0 = torch.zeros(1, 1, dtype=torch.float64)
-        assert may_hold_zero(layers, Constraints((64, 1), 1), 0, signs, at_0, at_0).all()
+        last = AffineLayer(weights, -1e3 * weights.sum(dim=1))
+        values = torch.full((1, 64), 1e3, dtype=torch.float64)
+        every = torch.ones(1, dtype=torch.bool)
+        assert BOUNDS[backend]([first, last], regions, every, values, ROUNDING_ULPS).all()
 
 
-def signs_and_values(layers, points):
-    """Packed + signs of all neurons at the points, and f."""
-    words = []
-    for index, layer in enumerate(layers):
-        values = (points if index == 0 else values.relu()) @ layer.weight.T + layer.bias
-        words.append(pack(values >= 0))
-    return torch.cat(words, dim=1), values[:, 0]
+def regions_of(layers, done):
+    """The regions of the first layers, the next layer's values at their corners, and f at points
+    inside each."""
+    dimension = layers[0].dimension
+    box = Box.from_bounds((-2, 2), dimension, torch.float64, torch.device("cpu"))
+    regions = find_regions(subdivide(layers[:done], box))
+    vertices = subdivide(layers[:done], box).vertices
+    values = evaluate(layers[: done + 1], vertices)
+    insides = []
+    for corners in regions.corners.split(regions.offsets.diff().tolist()):
+        shares = torch.rand(200, len(corners), dtype=torch.float64).pow(3)
+        points = (shares / shares.sum(dim=1, keepdim=True)) @ vertices[corners.long()]
+        insides.append(evaluate(layers, torch.cat([points, vertices[corners.long()]]))[:, 0])
+    return regions, values, torch.stack([part[:200] for part in insides])
 
 
 def test_a_network_without_zeros_is_reported_with_its_range():

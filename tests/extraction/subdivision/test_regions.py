@@ -1,12 +1,13 @@
 """The regions of a skeleton, with either implementation."""
 
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 import torch
 from torch import nn
 
-from shapeopt.complex.signs import unpack, with_plus
+from shapeopt.complex.signs import unpack
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.subdivision import regions, regions_compiled, subdivide
@@ -30,13 +31,14 @@ def test_the_quadrants_of_a_square(backend):
     found = BACKENDS[backend](skeleton)
     plus = unpack(plus_bits_of(found, skeleton), 2)
     assert sorted(plus.tolist()) == [[False, False], [False, True], [True, False], [True, True]]
-    assert torch.equal(found.lower, plus.float() - 1)
-    assert torch.equal(found.upper, 2 * plus.float())
-    assert found.num_vertices.tolist() == [4] * 4
+    lower, upper = corners_of(found, skeleton)
+    assert torch.equal(lower, plus.double() - 1)
+    assert torch.equal(upper, 2 * plus.double())
+    assert found.offsets.diff().tolist() == [4] * 4
     assert found.num_edges.tolist() == [4] * 4
     for ends, around in zip(skeleton.edges.long(), found.around.T, strict=True):
         middle = skeleton.vertices[ends].mean(dim=0)
-        holds = (found.lower <= middle) & (middle <= found.upper)
+        holds = (lower <= middle) & (middle <= upper)
         touching = torch.nonzero(holds.all(dim=1)).flatten()
         assert sorted(around[around >= 0].tolist()) == touching.tolist()
 
@@ -48,7 +50,7 @@ def test_regions_are_whole_and_tile_the_box(sizes, backend):
     skeleton = skeleton_of(network, (-2, 2))
     found = BACKENDS[backend](skeleton)
     constraints = skeleton.constraints
-    assert torch.equal(2 * found.num_edges, constraints.dimension * found.num_vertices)
+    assert found.are_whole(constraints.dimension).all()
     plus_bits = plus_bits_of(found, skeleton)
     assert len(plus_bits.unique(dim=0)) == len(plus_bits) > 1
     # Each region holds the points with its signs, in its box, and there is one for every point.
@@ -66,8 +68,9 @@ def test_regions_are_whole_and_tile_the_box(sizes, backend):
     same = (torch.cat(patterns, dim=1)[:, None] == torch.cat(of_regions, dim=1)).all(dim=2)
     assert torch.equal(same.sum(dim=1), torch.ones(len(points), dtype=torch.int64))
     region = same.long().argmax(dim=1)
-    assert (points >= found.lower[region] - 1e-6).all()
-    assert (points <= found.upper[region] + 1e-6).all()
+    lower, upper = corners_of(found, skeleton)
+    assert (points >= lower[region] - 1e-12).all()
+    assert (points <= upper[region] + 1e-12).all()
 
 
 @SIZES
@@ -81,24 +84,33 @@ def test_both_find_the_same_regions(sizes):
         edge_keys=skeleton.edge_keys[~dropped],
     )
     plain, compiled = regions.find_regions(skeleton), regions_compiled.find_regions(skeleton)
-    assert 1 < len(plain.vertex) == len(compiled.vertex)
+    assert 1 < len(plain) == len(compiled)
     # The same regions by another numbering.
     known = plain.around >= 0
     assert torch.equal(known, compiled.around >= 0)
-    numbers = torch.full((len(plain.vertex),), -1)
+    numbers = torch.full((len(plain),), -1)
     numbers[plain.around[known]] = compiled.around[known].long()
     seen = numbers >= 0
     assert torch.equal(numbers[plain.around[known]], compiled.around[known].long())
     assert len(numbers[seen].unique()) == seen.sum() > 0
-    for name in ("num_vertices", "num_edges", "lower", "upper"):
-        ours, theirs = getattr(plain, name)[seen], getattr(compiled, name)[numbers[seen]]
-        assert torch.equal(ours, theirs.to(ours.dtype))
-    ours, theirs = plus_bits_of(plain, skeleton), plus_bits_of(compiled, skeleton)
-    assert torch.equal(ours[seen], theirs[numbers[seen]])
+    assert torch.equal(plain.num_edges[seen], compiled.num_edges[numbers[seen]].long())
+    assert not plain.are_whole(sizes[0]).all()
+    ours, theirs = (
+        regions.corners.long().split(regions.offsets.diff().tolist())
+        for regions in (plain, compiled)
+    )
+    for region in torch.nonzero(seen).flatten().tolist():
+        assert sorted(ours[region].tolist()) == sorted(theirs[numbers[region]].tolist())
+
+
+def corners_of(found, skeleton):
+    """Of the boxes around the regions."""
+    parts = skeleton.vertices[found.corners.long()].split(found.offsets.diff().tolist())
+    lower = torch.stack([part.amin(dim=0) for part in parts])
+    return lower, torch.stack([part.amax(dim=0) for part in parts])
 
 
 def plus_bits_of(found, skeleton):
-    plus_bits = skeleton.vertex_plus_bits[found.vertex]
-    for neuron in found.plus.unbind(1):
-        plus_bits = with_plus(plus_bits, neuron, skeleton.constraints)
-    return plus_bits
+    """A neuron that is + in a region is so at one of its corners."""
+    parts = skeleton.vertex_plus_bits[found.corners.long()].split(found.offsets.diff().tolist())
+    return torch.stack([reduce(torch.bitwise_or, part) for part in parts])
