@@ -143,17 +143,20 @@ def through_onnx(name: str, data: Path, folder: Path) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def grid(name: str, data: Path, folder: Path) -> dict[str, Any]:
+def grid(name: str, data: Path, folder: Path, resolution: int = 256) -> dict[str, Any]:
     """Marching cubes of the trained network, smooth or not, and its distance to our surface."""
     from skimage.measure import marching_cubes
 
-    network, resolution = network_of(name, folder), 256
-    is_dense = name in [f"{size}, bunny" for size in ("4x128", "4x256", "2x512")]
+    network = network_of(name, folder)
+    timed = [f"{size}, {shape}" for size in ("4x128", "4x256") for shape in ("bunny", "rocker arm")]
+    is_dense = resolution == 256 and name in [*timed, "2x512, bunny"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.monotonic(), time.process_time()
     values = (dense if is_dense else near)(network, resolution)
     spacing = (1 / (resolution - 1),) * 3
     vertices, triangles, *_ = marching_cubes(values.numpy(), 0.0, spacing=spacing)
     seconds, of_processor = time.monotonic() - start[0], time.process_time() - start[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     mesh = Mesh(torch.tensor(vertices - 0.5), torch.tensor(triangles.astype("int64")), "mesh")
     exact, exact_triangles = torch.load(folder / f"{file_name(name)}_surface.pt")
     reference = MeshReference(exact.numpy(), exact_triangles.numpy())
@@ -163,11 +166,17 @@ def grid(name: str, data: Path, folder: Path) -> dict[str, Any]:
         "grid_resolution": resolution,
         "grid_seconds": round(seconds, 2),
         "grid_processor_seconds": round(of_processor, 2),
+        "grid_peak_bytes": 1024 * peak,
         "grid_triangles": len(triangles),
         "grid_to_exact": measured["distance_to_truth"],
         "exact_to_grid": measured["distance_from_truth"],
         "grid_largest": measured["hausdorff"],
     }
+
+
+def fine_grid(name: str, data: Path, folder: Path) -> dict[str, Any]:
+    """The same on a grid of 512^3, near the zero set alone."""
+    return grid(name, data, folder, 512)
 
 
 def dense(network: nn.Module, resolution: int) -> torch.Tensor:
@@ -197,7 +206,13 @@ def near(network: nn.Module, resolution: int) -> torch.Tensor:
     return values
 
 
-STAGES = {"train": train, "extract": extract, "onnx": through_onnx, "grid": grid}
+STAGES = {
+    "train": train,
+    "extract": extract,
+    "onnx": through_onnx,
+    "grid": grid,
+    "fine grid": fine_grid,
+}
 
 
 def stages_of(name: str) -> list[str]:
