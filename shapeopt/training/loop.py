@@ -114,7 +114,7 @@ class Training:
         self.fitted: dict[str, Tensor] | None = None
         self.history: dict[int, dict[str, Tensor]] = {}
         self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0, "compiling": 0.0}
-        self.optimizer = torch.optim.Adam(network.parameters())
+        self.optimizer = torch.optim.Adam(network.parameters(), fused=True)
 
     def run(self, log: RunLog | None = None, checkpoints: Path | None = None) -> bool:
         """Trains to the end, or to the first Ctrl-C or SIGTERM; returns whether to the end.
@@ -191,7 +191,7 @@ class Training:
 
     def _begin_shape_phase(self) -> None:
         # Adam's moments are those of the fit's last, tiny steps: with new losses they overshoot.
-        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.fitted = _copy(self.network.state_dict())
 
     def _measure(self, phase: Phase) -> tuple[dict[str, Tensor], PolyhedralSurface | None]:
