@@ -32,20 +32,17 @@ def _mesh_of_polygons(
     following = cells.next_facets
     previous = torch.empty_like(following)
     previous[following] = torch.arange(len(following), device=following.device)
-    vertex_keys, corners_of, first_corner, vertex = distinct(keys + turns + turns[previous])
-    _, facets_of, first_facet, edge = distinct(keys + turns)
-
-    facet = facets_of[first_facet]
+    turned = keys + turns
+    vertices, edges = solver.distinct(turned + turns[previous]), solver.distinct(turned)
+    vertex, facet, other = vertices.rank, edges.first, edges.second
     is_inner = solver.is_inner(cells, facet)
-    other = facets_of[(first_facet + is_inner).clamp_(max=len(facets_of) - 1)]
     ends = torch.stack([vertex, vertex[following]], dim=1)
     # The two polygons at an edge run through it in opposite directions.
-    agree = (edge[other] == edge[facet]) & (ends[other] == ends[facet].flip(1)).all(dim=1)
-    counts = torch.nn.functional.pad(first_facet, (0, 1), value=len(facets_of)).diff()
-    if not bool(((counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
+    agree = (ends[other] == ends[facet].flip(1)).all(dim=1)
+    if not bool(((edges.counts == 1 + is_inner.long()) & (agree | ~is_inner)).all()):
         raise disagreement("polygons")
     polygon = cells.facet_cells
-    corner = corners_of[first_corner]
+    corner = vertices.first
     zeros = cells.facet_constraints[torch.stack([previous[corner], corner], dim=1)]
     zeros = zeros.sort(dim=1).values  # the same from whichever polygon
     return ZeroSet(
@@ -60,7 +57,7 @@ def _mesh_of_polygons(
             without_plus(cells.plus_bits[polygon[corner]], zeros, solver.constraints),
             solver.with_output(cells.facet_constraints[facet][:, None]),
             cells.plus_bits,
-            vertex_keys,
+            vertices.keys,
         ),
         torch.full_like(cells.keys, -1),
         has_caps=False,
@@ -72,17 +69,16 @@ def _polyline_of_segments(
     solver: ZeroCellSolver, cells: ZeroCells, facet_keys: Int64[Tensor, "m"]
 ) -> ZeroSet:
     """2D: ends of equal key are one vertex."""
-    vertex_keys, facets_of, first_facet, vertex = distinct(facet_keys)
-    facet = facets_of[first_facet]
+    vertices = solver.distinct(facet_keys)
+    facet = vertices.first
     is_inner = solver.is_inner(cells, facet)
-    counts = torch.nn.functional.pad(first_facet, (0, 1), value=len(facets_of)).diff()
-    if not torch.equal(counts, 1 + is_inner.long()):
+    if not torch.equal(vertices.counts, 1 + is_inner.long()):
         raise disagreement("segments")
     zeros = cells.facet_constraints[facet][:, None]
     none = facet.new_empty(0)
     return ZeroSet(
         cells.corners[facet],
-        vertex.view(-1, 2),
+        vertices.rank.view(-1, 2),
         facet.new_full((len(cells), 2), -1),
         facet.new_zeros(1),
         none,
@@ -92,7 +88,7 @@ def _polyline_of_segments(
             without_plus(cells.plus_bits[cells.facet_cells[facet]], zeros, solver.constraints),
             solver.with_output(facet.new_empty(len(cells), 0)),
             cells.plus_bits[:0],
-            vertex_keys,
+            vertices.keys,
         ),
         none,
         has_caps=False,
@@ -105,16 +101,3 @@ def disagreement(cells: str) -> ExtractionError:
         f"two {cells} of the zero set disagree about where they meet: folds of the network "
         "coincide, or nearly so. extract_surface(method='subdivide') handles such networks"
     )
-
-
-def distinct(
-    keys: Int64[Tensor, "n"],
-) -> tuple[Int64[Tensor, "k"], Int64[Tensor, "n"], Int64[Tensor, "k"], Int64[Tensor, "n"]]:
-    """The distinct keys, the order that sorts them, where each starts there, each one's rank."""
-    ordered, order = torch.sort(keys)
-    is_first = torch.ones_like(ordered, dtype=torch.bool)
-    torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
-    first = torch.nonzero(is_first).flatten()
-    rank = torch.empty_like(order)
-    rank[order] = is_first.cumsum(0) - 1
-    return ordered[first], order, first, rank

@@ -10,7 +10,8 @@ from torch import Tensor
 from shapeopt.complex.box import Box
 from shapeopt.extraction.compiled import in_parts
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
-from shapeopt.extraction.tracing import kernels
+from shapeopt.extraction.tracing import equal_keys_compiled, kernels
+from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import Outlines
 from shapeopt.networks.affine import AffineLayer
@@ -38,6 +39,10 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             box.lower.numpy(),
             box.upper.numpy(),
         )
+
+    def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
+        """As in :class:`ZeroCellSolver`."""
+        return equal_keys_compiled.distinct(keys)
 
     def _polygons(
         self, plus_bits: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]

@@ -32,6 +32,8 @@ from shapeopt.complex.signs import (
 from shapeopt.complex.simplices import Simplices
 from shapeopt.errors import ExtractionError
 from shapeopt.extraction.tolerances import MARGIN_ULPS, ROUNDING_ULPS
+from shapeopt.extraction.tracing import equal_keys
+from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.plain_lines import NearLines, frame_of, nearest
 from shapeopt.extraction.tracing.plain_polygons import walk
 from shapeopt.extraction.tracing.plain_segments import segment_ends
@@ -106,6 +108,10 @@ class ZeroCellSolver:
         if self.simplices is not None:
             packed.append(self.simplices.column_at(points))
         return torch.cat(packed, dim=1)
+
+    def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
+        """The distinct ones among keys of cells."""
+        return equal_keys.distinct(keys)
 
     def cell_keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
         """Cell keys of the cells in the regions with the given signs."""

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from shapeopt.extraction.tracing.assemble import disagreement, distinct
+from shapeopt.extraction.tracing.assemble import disagreement
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
@@ -40,11 +40,11 @@ def cells_at(
     if others is not None and len(points) == 0:
         return others
     plus_bits = solver.plus_bits_at(points)
-    keys, order, first, _ = distinct(solver.cell_keys(plus_bits))
-    one = order[first]
+    found = solver.distinct(solver.cell_keys(plus_bits))
+    one = found.first
     if others is None:
         return solver.solve(plus_bits[one], points[one])
-    one = one[~torch.isin(keys, others.keys)]
+    one = one[~torch.isin(found.keys, others.keys)]
     return ZeroCells.concatenate([others, solver.solve(plus_bits[one], points[one])])
 
 
