@@ -111,12 +111,18 @@ def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
     assert one[-1]["loss/total"] == pytest.approx(two[-1]["loss/total"], rel=1e-3)
 
 
+@pytest.mark.parametrize("extractor", [shapeopt.Subdivision, shapeopt.Tracing])
 @pytest.mark.parametrize("stop", [60, 150, 155])
-def test_resuming_is_bit_exact(cloud, tmp_path, stop):
-    whole = training(cloud)
+def test_resuming_is_bit_exact(cloud, tmp_path, stop, extractor):
+    def started():
+        job = training(cloud)
+        job.extract = partial(shapeopt.extract_surface, extractor=extractor(), dtype=torch.float64)
+        return job
+
+    whole = started()
     run(whole, tmp_path / "whole")
 
-    first = training(cloud)
+    first = started()
     take_step = first._take_step
 
     def killed():
@@ -127,7 +133,7 @@ def test_resuming_is_bit_exact(cloud, tmp_path, stop):
     first._take_step = killed
     with pytest.raises(RuntimeError, match="killed"):
         run(first, tmp_path / "first")
-    second = training(cloud)
+    second = started()
     second.restore(Checkpoint.load(tmp_path / "first" / "checkpoints" / "last.pt"))
     assert second.step == stop
     run(second, tmp_path / "second")

@@ -3,13 +3,13 @@
 import warnings
 import weakref
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from shapeopt.complex.box import Box
+from shapeopt.complex.differentiate import carries_gradient
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError, InputError
@@ -30,7 +30,7 @@ from shapeopt.extraction.tracing.seeds import (
 )
 from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.extraction.tracing.trace import cells_at, follow
-from shapeopt.extraction.tracing.warm_start import retrace, solve_again
+from shapeopt.extraction.tracing.warm_start import moved, retrace, solve_again, solved_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
 
@@ -39,7 +39,8 @@ class Tracing(Extractor):
     """Follows the surface alone, from seeds: many times faster on large networks.
 
     Called again for the same network it goes on from the last surface, at a fraction of the cost
-    while the weights change little; vertices then come in another order than from a cold start.
+    while the weights change little. The order of vertices and polygons is that of their keys, and
+    on a CPU a surface that carries a gradient is that of a cold start to the last bit.
     Where it finds nothing, or cannot follow the surface since folds coincide in a way that its
     polygons decide differently, edge subdivision is used instead, and a warning says so; but an
     encoded network is refused there.
@@ -121,12 +122,13 @@ class Tracing(Extractor):
             seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
             cells = follow(solver, cells_at(solver, seeds, cells))
             calls_to_search = self.search_every
-        found = assemble(solver, cells)
+        cells = cells.in_order()
+        found, rows_at = assemble(solver, cells), None
+        # A GPU computes gradients in less time than it takes to pick those that are known.
+        if carries_gradient(unit.layers) and box.lower.device.type == "cpu":
+            solved = solved_at(solver, found, solved)
+            found, rows_at = moved(found, solved), solved.rows_of
         self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
-        rows_at = None
-        # A GPU computes all of them in less time than it takes to pick those that are known.
-        if solved is not None and box.lower.device.type == "cpu":
-            rows_at = partial(solved.rows_at, solver)
         compiled = is_compiled(self.backend, box.lower.device, exists=box.dimension == 3)
         surface = finish(
             unit.layers, box, found, rows_at, all_folds=self.all_folds, compiled=compiled

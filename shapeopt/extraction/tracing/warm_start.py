@@ -14,7 +14,8 @@ are followed. Components that appear elsewhere, and one of which no vertex outli
 found by the next search.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -26,10 +27,12 @@ from shapeopt.extraction.tracing.trace import follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.mesh.ragged import places_of
 
+FARTHEST = 1e-9
+"""What the solution of a vertex may be off by, in a box of size 1."""
 
-@dataclass(frozen=True)
-class SolvedVertices:
-    """Vertices solved again from their old zeros and signs, sorted by key.
+
+class SolvedVertices(NamedTuple):
+    """Vertices solved from their zeros and signs, sorted by key.
 
     Attributes:
         keys: their cell keys.
@@ -43,13 +46,16 @@ class SolvedVertices:
     holds: Bool[Tensor, "v"]
     rows: Float[Tensor, "v d d"]
 
-    def rows_at(self, solver: ZeroCellSolver, found: ZeroSet) -> Float[Tensor, "w d d"]:
-        """Gradients of the zeros at the vertices; only those not solved are computed."""
-        signs = found.signs
-        place = torch.searchsorted(self.keys, signs.vertex_keys).clamp_(max=len(self.keys) - 1)
-        is_known = (self.keys[place] == signs.vertex_keys) & self.holds[place]
-        new = torch.nonzero(~is_known).flatten()
-        return self.rows[place].index_copy_(0, new, solve_again(solver, found, new).rows)
+    def rows_of(self, found: ZeroSet) -> Float[Tensor, "w d d"]:
+        """The rows at vertices of which none is missing here."""
+        return self.rows[torch.searchsorted(self.keys, found.signs.vertex_keys)]
+
+    def joined_by(self, others: "SolvedVertices") -> "SolvedVertices":
+        """These and the others, in order."""
+        parts = (torch.cat(part) for part in zip(self, others, strict=True))
+        keys, *rest = parts
+        keys, order = torch.sort(keys)
+        return SolvedVertices(keys, *(part[order] for part in rest))
 
 
 def retrace(
@@ -84,13 +90,35 @@ def retrace(
 def solve_again(
     solver: ZeroCellSolver, found: ZeroSet, chosen: Int64[Tensor, "v"] | None = None
 ) -> SolvedVertices:
-    """Solves the equations of (chosen) vertices of a zero set with the solver's weights."""
+    """Solves the equations of (chosen) vertices of a zero set with the solver's weights.
+
+    From the middle of the box, and not from where the vertices were: so it is the weights alone
+    that decide about every bit.
+    """
     signs = found.signs
-    every = (
-        found.vertices,
-        signs.vertex_zeros.long(),
-        signs.vertex_plus_bits,
-        signs.vertex_keys,
-    )
-    vertices, zeros, plus_bits, keys = every if chosen is None else (part[chosen] for part in every)
-    return SolvedVertices(keys, *solver.solve_vertices(vertices, zeros, plus_bits))
+    every = signs.vertex_zeros.long(), signs.vertex_plus_bits, signs.vertex_keys
+    zeros, plus_bits, keys = every if chosen is None else (part[chosen] for part in every)
+    middle = ((solver.box.lower + solver.box.upper) / 2).expand(len(keys), -1)
+    return SolvedVertices(keys, *solver.solve_vertices(middle.contiguous(), zeros, plus_bits))
+
+
+def solved_at(
+    solver: ZeroCellSolver, found: ZeroSet, solved: SolvedVertices | None
+) -> SolvedVertices:
+    """All vertices of a zero set solved, given those that are."""
+    if solved is None:
+        return solve_again(solver, found)
+    keys = found.signs.vertex_keys
+    place = torch.searchsorted(solved.keys, keys).clamp_(max=len(solved.keys) - 1)
+    is_known = solved.keys[place] == keys
+    new = torch.nonzero(~is_known).flatten()
+    known = SolvedVertices(*(part[place[is_known]] for part in solved))
+    return known.joined_by(solve_again(solver, found, new))
+
+
+def moved(found: ZeroSet, solved: SolvedVertices) -> ZeroSet:
+    """The zero set with its vertices where they are solved to be; where that leads far away,
+    through folds that are parallel up to rounding, they stay."""
+    is_near = (solved.positions - found.vertices).norm(dim=1) < FARTHEST
+    vertices = torch.where(is_near[:, None], solved.positions, found.vertices)
+    return replace(found, vertices=vertices)

@@ -95,6 +95,34 @@ class ZeroCells:
             corners.index_select(0, facets),
         )
 
+    def in_order(self) -> "ZeroCells":
+        """The same by their keys, and every polygon from its edge on the lowest constraint on: an
+        order that no longer tells how the cells were found."""
+        total = len(self.corners)
+        chosen = torch.sort(self.keys).indices
+        offsets, facets = positions_of(self.offsets, chosen, total)
+        if self.corners.shape[1] == 3:
+            constraints = self.facet_constraints[facets]
+            owner, start = owners_of(offsets, total), offsets[:-1]
+            lowest = torch.empty_like(start)
+            lowest.scatter_reduce_(0, owner, constraints, "amin", include_self=False)
+            is_first = constraints == lowest[owner]
+            first = torch.empty_like(start)
+            place = torch.arange(total, device=start.device) - start[owner]
+            first.scatter_reduce_(
+                0, owner, torch.where(is_first, place, total), "amin", include_self=False
+            )
+            turned = (place + first[owner]) % offsets.diff()[owner]
+            facets = facets[start[owner] + turned]
+        return ZeroCells(
+            self.keys[chosen],
+            self.plus_bits[chosen],
+            offsets,
+            self.facet_constraints[facets],
+            self.is_plus[facets],
+            self.corners[facets],
+        )
+
     def sums(self, numbers: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "p ..."]:
         """The sum over the facets of each cell, as a difference of running sums."""
         running = numbers.cumsum(dim=0)[self.offsets[1:] - 1]
