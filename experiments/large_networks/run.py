@@ -278,7 +278,7 @@ def write_table(path: Path, networks: dict[str, Any]) -> None:
 
 
 def _row(name: str, found: dict[str, Any]) -> dict[str, str | int | float]:
-    exact, cubes = found["extract"], found.get("grid", {})
+    exact = found["extract"]
     row: dict[str, str | int | float] = {
         "network": name,
         "steps": found["train"]["steps"],
@@ -291,15 +291,28 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, str | int | float]:
         "largest abs f": f"{exact['largest_f']:.0e}",
         "from shape, 1e-3": f"{1e3 * exact['distance_to_shape']:.2f}",
     }
+    return row | _columns(found.get("grid", {}), 256) | _columns(found.get("fine grid", {}), 512)
+
+
+def _columns(cubes: dict[str, Any], resolution: int) -> dict[str, str]:
+    """What a row says of marching cubes; empty where they were not run."""
+    names = [f"MC {resolution}³, CPU s", "triangles", "from exact, 1e-6"]
+    names = [name if k == 0 else f"{name} ({resolution}³)" for k, name in enumerate(names)]
     if not cubes:
-        return row | dict.fromkeys(("MC, CPU s", "MC triangles", "MC from exact, 1e-6"), "")
+        return dict.fromkeys(names, "")
     both = 5e5 * (cubes["grid_to_exact"] + cubes["exact_to_grid"])
-    is_dense = cubes["grid"] == "dense"
-    return row | {
-        "MC, CPU s": f"{cubes['grid_processor_seconds']:.0f}" + ("" if is_dense else " (near)"),
-        "MC triangles": f"{cubes['grid_triangles']:,}",
-        "MC from exact, 1e-6": f"{both:.0f} (largest {1e6 * cubes['grid_largest']:.0f})",
-    }
+    seconds = f"{cubes['grid_processor_seconds']:.0f}"
+    return dict(
+        zip(
+            names,
+            (
+                seconds if cubes["grid"] == "dense" else f"{seconds} (near)",
+                f"{cubes['grid_triangles']:,}",
+                f"{both:.0f} (largest {1e6 * cubes['grid_largest']:.0f})",
+            ),
+            strict=True,
+        )
+    )
 
 
 if __name__ == "__main__":
