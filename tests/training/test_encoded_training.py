@@ -13,7 +13,7 @@ MODEL = ("model=encoded", "model.cells=[2,4]", "model.width=8", "logging=none")
 def test_a_training_and_what_its_checkpoint_is_good_for(tmp_path, capsys):
     run = tmp_path / "run"
     shorter = ("training.fit.steps=60", "training.shape.steps=3", "evaluation_samples=1000")
-    main(["train", "experiment=smoke", "extractor=trace", *MODEL, *shorter, f"output={run}"])
+    main(["train", "experiment=smoke", *MODEL, *shorter, f"output={run}"])
     assert "Tracing, complete" in capsys.readouterr().out
     checkpoint = str(run / "checkpoints" / "last.pt")
     main(["extract", checkpoint, "-o", str(tmp_path / "mesh.ply")])
@@ -28,4 +28,4 @@ def test_a_training_and_what_its_checkpoint_is_good_for(tmp_path, capsys):
 
 def test_subdivision_is_refused_before_any_work(tmp_path):
     with pytest.raises(SystemExit):
-        main(["train", "experiment=smoke", *MODEL, f"output={tmp_path / 'run'}"])
+        main(["train", "experiment=smoke", "extractor=subdivide", *MODEL, f"output={tmp_path}/run"])

@@ -50,7 +50,7 @@ def left(tmp_path) -> Any:
     job = Training(two_bodies(), cloud, [Distance(1.0)], batches, fit=phase, shape=phase)
     settings = ["experiment=smoke", "logging=none", "output=x", "evaluation_samples=100"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", [*settings, "extractor=trace", "extractor.seeds=4"])
+        config = compose("config", [*settings, "extractor.complete=false", "extractor.seeds=4"])
 
     def write() -> dict[str, Any]:
         with RunLog(tmp_path, mode="disabled") as log:
