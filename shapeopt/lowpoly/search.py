@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from shapeopt.data.cloud import PointCloud
-from shapeopt.data.reference import Reference
+from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import evaluate
 from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
@@ -16,6 +16,7 @@ from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, wi
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.lowpoly.shape import Goal, ShapeSettings, shape
 from shapeopt.lowpoly.triangles import TriangleSettings, freed
+from shapeopt.mesh.certificate import certify
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.networks.convex_union import ConvexUnion
 from shapeopt.training.batches import BatchSource
@@ -26,6 +27,11 @@ PLANES_PER_PART = 14
 FACES_TIMES_ERROR = 1.2
 """Faces that a shape of longest side 1 is first thought to need, times the mean distance: somewhat
 more than the Stanford bunny does."""
+START_FACES = 700
+"""Triangles come from a union with planes for at least so many faces: a coarser one lets thin parts
+fuse, and what it has fused no collapse parts again."""
+ATTEMPTS = 3
+"""Fits, from other starts, until the union has the genus of a closed scan."""
 TOLERANCE = 0.05
 """Part of a number of faces by which it may be missed."""
 LARGE_FACES = 300
@@ -35,6 +41,7 @@ AIM = 0.97
 planes that have to be taken out then cost more distance."""
 ROUNDS = 4
 """Rounds of taking out planes and shaping again."""
+SEEDS_APART = 1000
 BATCH = 2048
 POOL = 200_000
 
@@ -94,29 +101,77 @@ def find(
     side = _side(cloud)
     goal = Goal(faces, None if error is None else error * side)
     wanted = faces if faces is not None else math.ceil(FACES_TIMES_ERROR / (error or 1))
-    planes = wanted * PLANES_PER_FACE
+    planes = PLANES_PER_FACE * (max(wanted, START_FACES) if triangles else wanted)
     count = parts if parts is not None else max(2, round(planes / PLANES_PER_PART))
     if count < 1:
         raise InputError(f"parts is {count}; there must be at least 1")
     per_part = max(6, math.ceil(planes / count))
     batches = BatchSource(cloud, POOL, BATCH, seed=seed)
-    network = ConvexUnion(count, per_part, seed=seed)
-    network.start_from(batches.points[batches.distances < 0], seed)
-    fit(network, batches, FitSettings(steps=_scaled(FitSettings().steps, steps)), progress)
+    settings = FitSettings(steps=_scaled(FitSettings().steps, steps))
+    network = _fitted(count, per_part, batches, cloud, settings, progress)
     if triangles:
-        moving = TriangleSettings(steps=_scaled(TriangleSettings().steps, steps))
-        return _triangulated(network, batches, cloud, goal, wanted, moving, progress)
-    settings = ShapeSettings(
+        return _triangulated(network, batches, cloud, goal, wanted, _moving(steps), progress)
+    shaping = ShapeSettings(
         steps=_scaled(ShapeSettings().steps, steps),
         # Small faces vanish under steps that are right for large ones.
         learning_rate=ShapeSettings().learning_rate * min(1.0, math.sqrt(LARGE_FACES / wanted)),
     )
     if goal.faces is not None:
-        network = _to_faces(network, batches, cloud, goal.faces, settings, progress)
+        network = _to_faces(network, batches, cloud, goal.faces, shaping, progress)
     else:
-        network = _to_error(network, batches, cloud, goal, settings, progress)
+        network = _to_error(network, batches, cloud, goal, shaping, progress)
     network = without_strays(without_idle_planes(network), cloud.points)
     return measured(network, cloud)
+
+
+def _fitted(
+    parts: int,
+    planes: int,
+    batches: BatchSource,
+    cloud: PointCloud,
+    settings: FitSettings,
+    progress: Progress | None,
+) -> ConvexUnion:
+    """A union fitted from as many starts as it takes to have the scan's Euler characteristic.
+
+    Where no start leads there, the nearest; for a scan that is not closed, the first.
+    """
+    wanted = _euler_characteristic(cloud)
+    inside = batches.points[batches.distances < 0]
+    best: tuple[int, ConvexUnion] | None = None
+    for attempt in range(ATTEMPTS):
+        seed = batches.seed + attempt * SEEDS_APART
+        network = ConvexUnion(parts, planes, seed=seed)
+        network.start_from(inside, seed)
+        fit(network, batches, settings, progress)
+        network = without_strays(network, cloud.points)
+        if wanted is None:
+            return network
+        with torch.no_grad():
+            surface = without_cavities(HalfSpaces()(network))
+        missed = abs(surface.euler_characteristic - wanted)
+        if best is None or missed < best[0]:
+            best = missed, network
+        if missed == 0:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _euler_characteristic(cloud: PointCloud) -> int | None:
+    """That of the scan if it is a closed mesh."""
+    reference = cloud.reference
+    if not isinstance(reference, MeshReference):
+        return None
+    vertices = torch.from_numpy(reference.vertices)
+    try:
+        mesh = PolygonMesh.from_polygons(vertices, reference.faces.tolist())
+    except InputError:  # such as three triangles at an edge
+        return None
+    checked = certify(mesh)
+    if not checked.is_clean:
+        return None
+    return sum(part.euler_characteristic for part in checked.components)
 
 
 def measured(
@@ -228,6 +283,13 @@ def _reference(cloud: PointCloud) -> Reference:
 
 def _scaled(steps: int, factor: float) -> int:
     return max(1, round(steps * factor))
+
+
+def _moving(factor: float) -> TriangleSettings:
+    """The usual settings with more or fewer steps."""
+    usual = TriangleSettings()
+    steps, last_steps = (_scaled(x, factor) for x in (usual.steps, usual.last_steps))
+    return replace(usual, steps=steps, last_steps=last_steps)
 
 
 def _shorter(settings: ShapeSettings, times: int) -> ShapeSettings:

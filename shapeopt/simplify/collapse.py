@@ -25,14 +25,15 @@ def collapse_edges(
     A vertex remembers the planes of the triangles it has come from, as a quadric (Garland and
     Heckbert, *Surface simplification using quadric error metrics*, SIGGRAPH 1997). The planes
     are the polygons' own, so a sliver counts as what it is part of. The cost of a collapse is the
-    root mean square distance to these planes, weighted by area. A collapse that would turn a
-    triangle over, or make the surface touch itself in an edge, is left out: what was a closed
-    manifold stays one.
+    squared distance to these planes, summed over their areas. A collapse that would turn a triangle
+    over, or make the surface touch itself in an edge, is left out: what was a closed manifold stays
+    one.
 
     Args:
         mesh: closed, in 3D; it is triangulated first. Nothing is differentiated.
         triangles: to stop at; None for no number.
-        error: largest cost of a collapse, in units of the vertices; None for no bound.
+        error: largest root mean square distance to these planes after a collapse, in units of the
+            vertices; None for no bound.
 
     Raises:
         InputError: for a mesh that is not closed, fewer than 4 triangles, a negative error, and
@@ -97,14 +98,14 @@ class _State:
         return found - {vertex}
 
     def place(self, u: int, v: int) -> tuple[float, Float[np.ndarray, "3"]]:
-        """Cost and place of the vertex that two become."""
+        """Squared distance to the planes, summed, and the place of the vertex that two become."""
         quadric, weight = self.quadrics[u] + self.quadrics[v], self.weights[u] + self.weights[v]
         middle = (self.points[u] + self.points[v]) / 2
         lean = REGULARISATION * max(weight, 1e-300)
         matrix = quadric[:3, :3] + lean * np.eye(3)
         best = np.linalg.solve(matrix, lean * middle - quadric[:3, 3])
         places = [best, self.points[u], self.points[v]]
-        costs = [_cost(quadric, weight, place) for place in places]
+        costs = [_cost(quadric, place) for place in places]
         least = int(np.argmin(costs))
         return costs[least], places[least]
 
@@ -160,7 +161,7 @@ def _collapse_all(state: _State, triangles: int, error: float) -> None:
     def add(u: int, v: int) -> None:
         u, v = min(u, v), max(u, v)
         cost, _ = state.place(u, v)
-        if cost <= error:
+        if cost <= error**2 * max(state.weights[u] + state.weights[v], 1e-300):
             heapq.heappush(queue, (cost, u, v, state.stamps[u], state.stamps[v]))
 
     for u in sorted(state.around):
@@ -178,10 +179,10 @@ def _collapse_all(state: _State, triangles: int, error: float) -> None:
                 add(u, other)
 
 
-def _cost(quadric: Float[np.ndarray, "4 4"], weight: float, place: Float[np.ndarray, "3"]) -> float:
-    """Root mean square distance to the planes."""
+def _cost(quadric: Float[np.ndarray, "4 4"], place: Float[np.ndarray, "3"]) -> float:
+    """Squared distance to the planes, summed over areas."""
     padded = np.append(place, 1.0)
-    return float(np.sqrt(max(float(padded @ quadric @ padded), 0) / max(weight, 1e-300)))
+    return max(float(padded @ quadric @ padded), 0.0)
 
 
 def _is_sliver(corners: Float[np.ndarray, "3 3"]) -> bool:
