@@ -37,7 +37,7 @@ SHAPES = {
     "rocker arm": "rocker-arm.obj",
     "analytic bunny": "",
 }
-DECIMATED = (100, 200, 300, 500, 1000, 2000)
+DECIMATED = (100, 200, 300, 500, 1000, 2000, 4000)
 SAMPLES = 30_000
 PARTS = 12
 ERROR = 4e-3
@@ -48,28 +48,26 @@ def jobs() -> Iterator[tuple[str, str, float, int]]:
     """What is asked of which shape: kind, shape, faces or parts or error, seed."""
     for shape in SHAPES:
         yield "decimation", shape, 0, 0
-    for shape in SHAPES:
-        yield "triangles", shape, 300, 0
-    for kind, count in (("polygons", 300), ("triangles", 100), ("polygons", 1000)):
-        yield kind, "Stanford bunny", count, 0
+    for count in (300, 1000, 100):
+        for shape in SHAPES:
+            yield "triangles", shape, count, 0
     for shape in SHAPES:
         yield "polygons", shape, 300, 0
-    for shape in SHAPES:
-        yield "parts", shape, PARTS, 0
+    for count in (1000, 100):
+        yield "polygons", "Stanford bunny", count, 0
     yield "error triangles", "Stanford bunny", ERROR, 0
     for shape in SHAPES:
-        yield "error", shape, ERROR, 0
-    for seed in (1, 2):
-        for kind in ("triangles", "polygons"):
-            yield kind, "Stanford bunny", 300, seed
-    for kind, count in (("triangles", 1000), ("triangles", 100), ("polygons", 1000)):
-        for shape in SHAPES:
-            yield kind, shape, count, 0
-    for count in (100, 3000):
-        for kind in ("triangles", "polygons"):
-            yield kind, "Stanford bunny", count, 0
+        yield "parts", shape, PARTS, 0
+    for kind in ("triangles", "polygons"):
+        for seed in (1, 2):
+            for count in (100, 300, 1000):
+                yield kind, "Stanford bunny", count, seed
     for shape in SHAPES:
-        yield "polygons", shape, 100, 0
+        yield "error", shape, ERROR, 0
+    yield "triangles", "Stanford bunny", 3000, 0
+    for count in (1000, 100):
+        for shape in SHAPES:
+            yield "polygons", shape, count, 0
     for kind in ("triangles", "polygons"):
         for shape in SHAPES:
             yield kind, shape, 3000, 0

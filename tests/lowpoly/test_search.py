@@ -1,0 +1,64 @@
+"""The search fits again until the union has the genus of a closed scan."""
+
+import pytest
+import torch
+import trimesh
+
+from shapeopt.data.loading import load
+from shapeopt.extraction.halfspaces import HalfSpaces
+from shapeopt.lowpoly import search
+from shapeopt.lowpoly.fit import FitSettings
+from shapeopt.networks import ConvexUnion
+from shapeopt.training.batches import BatchSource
+
+BARS = [
+    (-0.4, 0.4, 0.2, 0.4),
+    (-0.4, 0.4, -0.4, -0.2),
+    (-0.4, -0.2, -0.4, 0.4),
+    (0.2, 0.4, -0.4, 0.4),
+]
+WHOLE = [(-0.4, 0.4, -0.4, 0.4)] * 4
+
+
+def become(network: ConvexUnion, boxes: list[tuple[float, float, float, float]]) -> None:
+    """Makes each part a box, of a given rectangle and 0.4 high."""
+    normals = torch.cat([torch.eye(3), -torch.eye(3)])
+    with torch.no_grad():
+        network.planes.copy_(normals.expand_as(network.planes))
+        for part, (x0, x1, y0, y1) in enumerate(boxes):
+            network.offsets[part] = torch.tensor([x1, y1, 0.2, -x0, -y0, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("given", "fits", "euler"),
+    [
+        ([BARS, WHOLE, BARS], 2, 2),  # the second has it
+        ([BARS, BARS, BARS], 3, 0),  # none does: the nearest
+        ([WHOLE, BARS, BARS], 1, 2),
+    ],
+)
+def test_fits_again_for_the_genus(tmp_path, monkeypatch, given, fits, euler):
+    trimesh.creation.icosphere(2).export(tmp_path / "ball.ply")
+    cloud = load(tmp_path / "ball.ply", seed=0)
+    done = []
+
+    def fake(network, batches, settings, progress):
+        become(network, given[len(done)])
+        done.append(network)
+
+    monkeypatch.setattr(search, "fit", fake)
+    batches = BatchSource(cloud, 2000, 100)
+    found = search._fitted(4, 6, batches, cloud, FitSettings(), None)
+    assert len(done) == fits
+    assert HalfSpaces()(found).euler_characteristic == euler
+
+
+def test_only_a_closed_scan_has_a_genus(tmp_path):
+    ball = trimesh.creation.icosphere(3)
+    open_mesh = ball.submesh([range(600)], append=True)
+    open_mesh.export(tmp_path / "open.ply")
+    ball.export(tmp_path / "ball.ply")
+    found = [
+        search._euler_characteristic(load(tmp_path / f"{x}.ply", seed=0)) for x in ("open", "ball")
+    ]
+    assert found == [None, 2]
