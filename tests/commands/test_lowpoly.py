@@ -20,6 +20,7 @@ CENTER = np.array([5.0, -3.0, 2.0])
 def scan(tmp_path, monkeypatch):
     """A dumb-bell of two balls and a bar, some 40 long."""
     monkeypatch.setattr(search, "POOL", 20_000)
+    monkeypatch.setattr(search, "START_FACES", 60)
     balls = [trimesh.creation.icosphere(3, 8).apply_translation([s, 0, 0]) for s in (-12, 12)]
     bar = trimesh.creation.cylinder(3, 24).apply_transform(
         trimesh.transformations.rotation_matrix(np.pi / 2, [0, 1, 0])
@@ -74,7 +75,7 @@ def test_a_number_of_triangles(tmp_path, scan, capsys):
 
 @pytest.mark.slow
 def test_the_goals_are_reached(tmp_path, scan, capsys, monkeypatch):
-    monkeypatch.setattr(search, "POOL", 100_000)
+    monkeypatch.undo()
     main(["lowpoly", str(scan), "-o", str(tmp_path / "a.obj"), "--faces", "60"])
     said = capsys.readouterr().out
     assert 57 <= int(said.split()[0]) <= 63

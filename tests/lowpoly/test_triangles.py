@@ -16,8 +16,8 @@ def test_they_come_nearer_and_stay_closed():
     radius = float(cloud.points.norm(dim=1).max())
     ball = ball_solid(radius, 2).detach()
     batches = BatchSource(cloud, 2000, 500)
-    collapsed = freed(ball, 80, batches, cloud, TriangleSettings(steps=1, learning_rate=0.0))
-    settings = TriangleSettings(steps=60, learning_rate=0.05, samples=1000)
+    collapsed = freed(ball, 80, batches, cloud, TriangleSettings(1, 1, (1,), 0, learning_rate=0.0))
+    settings = TriangleSettings(10, 30, turns=1, learning_rate=0.05, samples=1000)
     found = [freed(ball, 80, batches, cloud, settings) for _ in range(2)]
     assert found[0].num_faces == collapsed.num_faces == 80
     report = certify(found[0])
