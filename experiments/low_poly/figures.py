@@ -1,4 +1,4 @@
-"""The tables and the picture of results.json: ``python -m experiments.low_poly.figures``."""
+"""The tables and the pictures of results.json: ``python -m experiments.low_poly.figures``."""
 
 import io
 import math
@@ -21,7 +21,7 @@ EFFICIENCY_AT = (6e-3, 4e-3, 2.5e-3, 1.5e-3)
 
 
 def main() -> None:
-    """Writes tables.md and picture.png."""
+    """Writes tables.md and the pictures."""
     rows = read_results()["rows"]
     curves = {row["shape"]: row["curve"] for row in rows if row["kind"] == "decimation"}
     text = "Asked for, reached, and what decimation needs for the same distance:\n\n"
@@ -31,7 +31,8 @@ def main() -> None:
     if parts:
         text += "\nConvex parts:\n\n" + markdown_table(part_rows(parts))
     (HERE / "tables.md").write_text(text)
-    draw()
+    for count in (100, 300, 1000):
+        draw(count)
 
 
 def needed(curve: list[Row], distance: float) -> float:
@@ -119,28 +120,28 @@ def part_rows(rows: list[Row]) -> list[dict[str, Any]]:
     return table
 
 
-def draw() -> None:
-    """A column for each shape and number of triangles: ours, and decimation below it."""
+def draw(count: int) -> None:
+    """A column for each shape with so many triangles: ours, and decimation below it."""
     from matplotlib.image import imread, imsave
 
     columns = []
-    for count in (300, 1000):
-        for shape in SHAPES:
-            paths = [
-                MESHES / f"{shape}-{x}.pt" for x in (f"triangles-{count}-0", f"decimation-{count}")
-            ]
-            if not all(path.is_file() for path in paths):
-                continue
-            ours, decimated = map(_read, paths)
-            if ours is None or decimated is None:
-                continue
-            file = MESHES / "pair.png"
-            panels = {"shapeopt": ours, "decimation": decimated}
-            render_png(panels, file, up=UP[shape], azimuth=TURN[shape], size=2.2, dpi=100)
-            picture = imread(io.BytesIO(file.read_bytes()))[:, :, :3]
-            half = picture.shape[1] // 2
-            columns.append(np.concatenate([picture[:, :half], picture[:, half : 2 * half]]))
-    imsave(HERE / "picture.png", np.concatenate(columns, axis=1))
+    for shape in SHAPES:
+        paths = [
+            MESHES / f"{shape}-{x}.pt" for x in (f"triangles-{count}-0", f"decimation-{count}")
+        ]
+        if not all(path.is_file() for path in paths):
+            continue
+        ours, decimated = map(_read, paths)
+        if ours is None or decimated is None:
+            continue
+        file = MESHES / "pair.png"
+        panels = {"shapeopt": ours, "decimation": decimated}
+        render_png(panels, file, up=UP[shape], azimuth=TURN[shape], size=2.2, dpi=100)
+        picture = imread(io.BytesIO(file.read_bytes()))[:, :, :3]
+        half = picture.shape[1] // 2
+        columns.append(np.concatenate([picture[:, :half], picture[:, half : 2 * half]]))
+    if columns:
+        imsave(HERE / f"triangles_{count}.png", np.concatenate(columns, axis=1))
 
 
 def _read(path: Path) -> PolygonMesh | None:
