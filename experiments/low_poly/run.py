@@ -61,9 +61,9 @@ def jobs() -> Iterator[tuple[str, str, float, int]]:
             for count in (100, 300, 1000):
                 yield kind, "Stanford bunny", count, seed
     for shape in SHAPES:
-        yield "parts", shape, PARTS, 0
-    for shape in SHAPES:
         yield "error", shape, ERROR, 0
+    for shape in SHAPES:
+        yield "parts", shape, PARTS, 0
     yield "triangles", "Stanford bunny", 3000, 0
     for count in (1000, 100):
         for shape in SHAPES:
