@@ -47,7 +47,7 @@ def needed(curve: list[Row], distance: float) -> float:
 def counts(rows: list[Row], curves: dict[str, list[Row]]) -> list[dict[str, Any]]:
     """One row for each call of the command."""
     table = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["seed"], row["number"])):
         if row["kind"] not in ("triangles", "polygons", "error", "error triangles"):
             continue
         than = needed(curves[row["shape"]], row["distance"])
