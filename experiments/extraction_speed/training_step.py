@@ -60,7 +60,7 @@ class Trainer:
         self.batches = BatchSource(
             cloud, 400_000, options.batch_size, (0.01, 0.05), 0.5, 0, options.device
         )
-        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.distance = Distance(weight=1.0, near=float("inf"))
         self.steps = 0
 

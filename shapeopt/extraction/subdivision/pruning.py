@@ -31,17 +31,20 @@ class Pruning(NamedTuple):
     Attributes:
         min_vertices: a complex of fewer is subdivided faster than its regions are bounded.
         min_growth: since the last time; of a complex that has hardly grown little can go.
+        min_layers: with fewer hidden layers to come, a region will not be cut often enough.
     """
 
     min_vertices: int
     min_growth: float
+    min_layers: int
 
-    def pays(self, num_vertices: int, num_kept: int) -> bool:
+    def pays(self, num_vertices: int, num_kept: int, hidden_layers_left: int) -> bool:
         """Whether to leave out regions now, given the vertices that the last time has left."""
-        return num_vertices >= max(self.min_vertices, self.min_growth * num_kept)
+        is_large = num_vertices >= max(self.min_vertices, self.min_growth * num_kept)
+        return is_large and hidden_layers_left >= self.min_layers
 
 
-PRUNING = Pruning(min_vertices=1 << 11, min_growth=2.0)
+PRUNING = Pruning(min_vertices=1 << 13, min_growth=2.0, min_layers=2)
 
 
 def edges_near_zero_set(

@@ -93,8 +93,8 @@ def subdivide(
     kept = 0
     for index, layer in enumerate(layers):
         state.evaluate(layer, layers[index - 1] if index else None)
-        is_hidden = 0 < index < len(layers) - 1
-        if surface_only and is_hidden and pruning.pays(state.sizes[0], kept):
+        hidden_left = len(layers) - 1 - index
+        if surface_only and index and pruning.pays(state.sizes[0], kept, hidden_left):
             values = state.values_at_work()
             cut = index, state.skeleton(), values, ulps
             near = edges_near_zero_set(layers, *cut, compiled=compiled)

@@ -16,7 +16,7 @@ from shapeopt.networks.affine import AffineLayer, evaluate, without_graph
 from tests.sample_networks import octahedron, random_mlp
 
 BOUNDS = {"plain": bounds.may_hold_zero, "compiled": bounds_compiled.may_hold_zero}
-ALWAYS = Pruning(min_vertices=0, min_growth=0)
+ALWAYS = Pruning(min_vertices=0, min_growth=0, min_layers=1)
 
 
 def balanced(network):
