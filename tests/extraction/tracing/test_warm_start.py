@@ -90,7 +90,7 @@ def test_a_warm_start_is_a_cold_one_bit_for_bit():
     for _ in range(10):
         warm = shapeopt.extract_surface(network, extractor=tracing, dtype=torch.float64)
         cold = shapeopt.extract_surface(network, method="trace", dtype=torch.float64)
-        for name in ("vertices", "edges", "face_offsets", "face_vertices", "normals"):
+        for name in ("vertices", "edges", "face_offsets", "face_vertices", "face_normals"):
             assert torch.equal(getattr(warm, name), getattr(cold, name)), name
         fit_step(network, optimiser, torch.zeros(1, 3), generator, radius=0.3)
 
