@@ -3,15 +3,15 @@
 This is the oracle of the compiled twin for the CPU (``bounds_compiled.py``).
 
 The forms are zonotopes (Singh et al., *Fast and Effective Robustness Certification*, NeurIPS 2018),
-but over the region itself in the place of a box around it. A region
-is the convex hull of its corners, so an affine function on it is given by its values there, and
-its range is that of these values. Every neuron of the layers to come is then
+but over the region itself in the place of a box around it. A region is the convex hull of its
+corners, so an affine function on it is given by its values there, and its range is that of these
+values. Every neuron of the layers to come is then
 
     an affine function, by its values at the corners, plus sum_s c_s e_s with |e_s| <= 1, plus a
     remainder of known size.
 
 A ReLU that is + or - all over that range keeps this form. Any other one, on [l, u] around 0, lies
-within h = -l u / 2 (u - l) of the line s z + h, where s = u / (u - l), and that error becomes one
+within h = -l u / (2 (u - l)) of the line s z + h, where s = u / (u - l), and that error becomes one
 more e_s, of c_s = h. The e_s are kept through the layers, so that errors which cancel do so here.
 
 The values at the corners are those that the subdivision decides by, and new vertices are

@@ -107,7 +107,7 @@ def test_both_implementations_clear_the_same_regions():
     assert 0 < plain.sum() < chosen.sum()
 
 
-def test_errors_beyond_the_number_that_is_kept_apart_count_in_full(monkeypatch):
+def test_errors_beyond_the_number_that_is_kept_apart_count_in_full():
     """On [-1, 1] a sum of |x| by 300 pairs of ReLUs, of which each has an error of its own."""
     count = 300
     signs = torch.tensor([1.0, -1.0]).double().repeat(count)
@@ -152,8 +152,8 @@ def regions_of(layers, done):
     inside each."""
     dimension = layers[0].dimension
     box = Box.from_bounds((-2, 2), dimension, torch.float64, torch.device("cpu"))
-    regions = find_regions(subdivide(layers[:done], box))
-    vertices = subdivide(layers[:done], box).vertices
+    skeleton = subdivide(layers[:done], box)
+    regions, vertices = find_regions(skeleton), skeleton.vertices
     values = evaluate(layers[: done + 1], vertices)
     insides = []
     for corners in regions.corners.split(regions.offsets.diff().tolist()):
