@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "errors",
     "shipped",
+    "compiling",
+    "compiled",
     "mesh",
     "networks",
     "complex",

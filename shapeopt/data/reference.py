@@ -61,11 +61,13 @@ class MeshReference:
     def nearest(
         self, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-        import igl
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.mesh.nearest_triangles import nearest_on_triangles
 
         queries = np.ascontiguousarray(points, dtype=np.float64)
-        squared, face, _ = igl.point_mesh_squared_distance(queries, self.vertices, self.faces)
-        return np.sqrt(np.maximum(squared, 0)), self.triangle_normals()[face]
+        face, weights = nearest_on_triangles(queries, self.vertices, self.faces)
+        at = (weights[:, :, None] * self.vertices[self.faces[face]]).sum(axis=1)
+        return np.linalg.norm(queries - at, axis=1), self.triangle_normals()[face]
 
     def triangle_normals(self) -> Float[np.ndarray, "t 3"]:
         """Unit normals of the triangles; zero for one without area."""

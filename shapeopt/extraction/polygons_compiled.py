@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from shapeopt.extraction.compiled import kernel
+from shapeopt.compiled import kernel
 
 
 @kernel

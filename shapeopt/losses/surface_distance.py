@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -79,42 +78,17 @@ def distance_to_planes(points: Float[Tensor, "n 3"], cloud: PointCloud) -> Float
 
 def distance_to_surface(points: Float[Tensor, "n 3"], surface: PolygonMesh) -> Float[Tensor, "n"]:
     """Exact distance to the nearest point of the polygons; gradients reach the vertices."""
-    import igl
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.mesh.nearest_triangles import nearest_on_triangles
 
-    vertices = surface.vertices.detach().cpu().double().contiguous()
+    vertices, targets = (x.detach().cpu().double().contiguous() for x in (surface.vertices, points))
     triangles = surface.triangles()
-    targets = np.ascontiguousarray(points.detach().cpu().double())
-    _, nearest, closest = igl.point_mesh_squared_distance(
-        targets, vertices.numpy(), triangles.cpu().contiguous().numpy()
+    nearest, weights = nearest_on_triangles(
+        targets.numpy(), vertices.numpy(), triangles.cpu().contiguous().numpy()
     )
-    corner_index = triangles[torch.from_numpy(nearest).to(triangles.device)]
-    at = torch.from_numpy(closest)
-    weights = barycentric_weights(at, vertices[corner_index.cpu()])
-    corners = surface.vertices[corner_index]
-    # Adding what is 0 makes the nearest point move with the corners, and keeps its exact place.
-    moving = (weights.to(corners)[:, :, None] * (corners - corners.detach())).sum(dim=1)
-    return safe_norm(points.to(corners) - at.to(corners) - moving)
-
-
-def barycentric_weights(
-    points: Float[Tensor, "n 3"], corners: Float[Tensor, "n 3 3"]
-) -> Float[Tensor, "n 3"]:
-    """Weights of each triangle's corners (second axis) that give a point of the triangle.
-
-    In a triangle without area the nearest corner has all the weight.
-    """
-    a, b, c = corners.unbind(1)
-    one, two, offset = b - a, c - a, points - a
-    normal = torch.linalg.cross(one, two, dim=1)
-    squared = normal.square().sum(dim=1)
-    flat = squared <= 1e-20 * one.square().sum(dim=1) * two.square().sum(dim=1)
-    squared = torch.where(flat, 1, squared)
-    second = (torch.linalg.cross(offset, two, dim=1) * normal).sum(dim=1) / squared
-    third = (torch.linalg.cross(one, offset, dim=1) * normal).sum(dim=1) / squared
-    weights = torch.stack([1 - second - third, second, third], dim=1)
-    nearest = (corners - points[:, None]).square().sum(dim=2).argmin(dim=1)
-    corner = torch.nn.functional.one_hot(nearest, 3).to(weights)
-    return torch.where(flat[:, None], corner, weights)
+    corners = surface.vertices[triangles[torch.from_numpy(nearest).to(triangles.device)]]
+    at = (torch.from_numpy(weights).to(corners)[:, :, None] * corners).sum(dim=1)
+    return safe_norm(points.to(corners) - at)
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float
 
 from shapeopt.data.cloud import PointCloud
+from shapeopt.mesh.nearest_triangles import nearest_on_triangles
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 SAMPLES = 20_000
@@ -56,12 +57,11 @@ def _shares(mesh: PolygonMesh, cloud: PointCloud) -> Float[np.ndarray, "t"]:
 
     Not that of points on the triangles: on a lid over a hole of the scan it would stay large.
     """
-    import igl
-
     every = -(-len(cloud.points) // SAMPLES)
-    squared, nearest, _ = igl.point_mesh_squared_distance(
-        np.ascontiguousarray(cloud.points[::every].double()),
-        mesh.vertices.detach().double().contiguous().numpy(),
-        mesh.triangles().contiguous().numpy(),
+    points = cloud.points[::every].double().contiguous()
+    vertices, triangles = mesh.vertices.detach().double().contiguous(), mesh.triangles()
+    nearest, weights = nearest_on_triangles(
+        points.numpy(), vertices.numpy(), triangles.contiguous().numpy()
     )
-    return np.bincount(nearest, np.sqrt(squared), minlength=mesh.num_faces)
+    at = (torch.from_numpy(weights)[:, :, None] * vertices[triangles[nearest]]).sum(dim=1)
+    return np.bincount(nearest, (points - at).norm(dim=1).numpy(), minlength=mesh.num_faces)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shapeopt.extraction.compiled import kernel, small_kernel
+from shapeopt.compiled import kernel, small_kernel
 from shapeopt.networks.convex_union import ConvexUnion
 
 BLOCK = 32  # points

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
 
-from shapeopt.extraction.compiling import CompilingClock, clock
+from shapeopt.compiling import CompilingClock, clock
 from shapeopt.output.terminal import printable
 
 LOADING = "loading torch and the rest ..."

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from shapeopt.compiling import clock, working_time
 from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import PointCloud
 from shapeopt.errors import ExtractionError, InputError
-from shapeopt.extraction.compiling import clock, working_time
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.losses import FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.output.run_log import RunLog

@@ -10,7 +10,6 @@ from shapeopt.data import MeshReference, PointCloud, normalise
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.losses import Batch, SurfaceDistance
 from shapeopt.losses.surface_distance import (
-    barycentric_weights,
     distance_to_planes,
     distance_to_surface,
     sample_surface,
@@ -84,23 +83,6 @@ def test_samples_move_with_the_vertices():
     shift = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
     (gradient,) = torch.autograd.grad((samples * shift).sum(), surface.vertices)
     torch.testing.assert_close(gradient.sum(dim=0), 100 * shift)
-
-
-def test_barycentric_weights_give_the_point():
-    generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(50, 3, 3, generator=generator, dtype=torch.float64)
-    corners[:25, 2] = corners[:25, 1] + 1e-6 * corners[:25, 2]  # slivers
-    expected = torch.rand(50, 3, generator=generator, dtype=torch.float64)
-    expected /= expected.sum(dim=1, keepdim=True)
-    points = (expected[:, :, None] * corners).sum(dim=1)
-    torch.testing.assert_close(barycentric_weights(points, corners), expected, rtol=0, atol=1e-8)
-
-
-@pytest.mark.parametrize("corners", [[[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 0, 0]] * 3])
-def test_a_triangle_without_area_has_weights(corners):
-    corners = torch.tensor([corners], dtype=torch.float64)
-    weights = barycentric_weights(corners[:, 1], corners)
-    torch.testing.assert_close((weights[:, :, None] * corners).sum(dim=1), corners[:, 1])
 
 
 def test_gradients():

@@ -4,7 +4,7 @@ import time
 import pytest
 from tqdm import tqdm
 
-from shapeopt.extraction.compiling import CompilingClock
+from shapeopt.compiling import CompilingClock
 from shapeopt.output.waiting import COMPILING, compiling_told, told
 
 

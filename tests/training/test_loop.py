@@ -12,8 +12,8 @@ import torch
 
 import shapeopt
 from shapeopt import EmptySurfaceError, InputError
+from shapeopt.compiling import clock
 from shapeopt.data import Normalisation, PointCloud
-from shapeopt.extraction.compiling import clock
 from shapeopt.losses import Distance, EdgeLength, FaceCount, FitLoss, Smoothness
 from shapeopt.output.run_log import RunLog, read_metrics
 from shapeopt.training.batches import BatchSource

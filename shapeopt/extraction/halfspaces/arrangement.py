@@ -22,7 +22,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Float, Int
 
-from shapeopt.extraction.compiled import kernel, small_kernel
+from shapeopt.compiled import kernel, small_kernel
 from shapeopt.extraction.halfspaces.clipping import Convex
 
 CLOSE = 1e-10

@@ -12,7 +12,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Float, Int
 
-from shapeopt.extraction.compiled import kernel, small_kernel
+from shapeopt.compiled import kernel, small_kernel
 
 CLEAR = 1e-7
 """A corner nearer to a plane than this, in box lengths, is not decided here."""

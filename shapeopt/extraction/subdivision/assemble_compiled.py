@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from shapeopt.compiled import kernel, small_kernel
 from shapeopt.complex.signs import bit_positions
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.extraction.compiled import kernel, small_kernel
 from shapeopt.mesh.polygons import does_not_close_up
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from shapeopt.extraction.compiled import in_parts, kernel, small_kernel
+from shapeopt.compiled import in_parts, kernel, small_kernel
 from shapeopt.extraction.subdivision.bounds import unit_rounding
 from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.networks.affine import AffineLayer

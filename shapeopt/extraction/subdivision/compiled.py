@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from shapeopt.compiled import PARTS, each_part, in_parts
 from shapeopt.complex.signs import num_words
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.errors import ExtractionError
-from shapeopt.extraction.compiled import PARTS, each_part, in_parts
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
 from shapeopt.extraction.subdivision.kernels import (

@@ -14,7 +14,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from shapeopt.extraction.compiled import kernel, small_kernel
+from shapeopt.compiled import kernel, small_kernel
 
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""

@@ -6,8 +6,8 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 import torch
 
+from shapeopt.compiled import PARTS, each_part, kernel
 from shapeopt.complex.skeleton import Skeleton
-from shapeopt.extraction.compiled import PARTS, each_part, kernel
 from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.mesh.ragged import offsets_of
 

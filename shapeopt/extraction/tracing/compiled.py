@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float64, Int32, Int64
 from torch import Tensor
 
+from shapeopt.compiled import in_parts
 from shapeopt.complex.box import Box
-from shapeopt.extraction.compiled import in_parts
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
 from shapeopt.extraction.tracing import equal_keys_compiled, kernels
 from shapeopt.extraction.tracing.equal_keys import Distinct

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from shapeopt.extraction.compiled import kernel
+from shapeopt.compiled import kernel
 from shapeopt.extraction.tracing.equal_keys import Distinct
 
 

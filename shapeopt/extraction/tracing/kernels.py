@@ -9,7 +9,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from shapeopt.extraction.compiled import kernel
+from shapeopt.compiled import kernel
 
 EPS = np.finfo(np.float64).eps
 

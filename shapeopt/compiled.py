@@ -15,7 +15,7 @@ import numba
 import torch
 from numba.core import event
 
-from shapeopt.extraction.compiling import clock
+from shapeopt.compiling import clock
 
 PARTS = 8
 """Parts of a large piece of work: a power of two, for keys are dealt out by their lowest bits."""

@@ -6,8 +6,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from shapeopt.extraction.compiled import kernel
-from shapeopt.extraction.compiling import clock, working_time
+from shapeopt.compiled import kernel
+from shapeopt.compiling import clock, working_time
 
 
 @no_type_check

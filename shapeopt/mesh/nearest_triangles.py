@@ -1,0 +1,189 @@
+"""The nearest point of a mesh, compiled for the CPU.
+
+A surface in training is another one in each step, so that the search tree costs as much as what is
+asked of it: boxes over the triangles in the order of their places along a Morton curve are made
+in a tenth of the time of a tree that looks for good cuts (Lauterbach et al., *Fast BVH
+construction on GPUs*, 2009), and give the same distances.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from shapeopt.compiled import in_parts, kernel, small_kernel
+
+IN_LEAF = 2
+"""Triangles, at most, in a box that is not divided."""
+
+SMALL = 256
+"""Up to so many points are done in one part: threads would cost more."""
+
+FLAT = 1e-12
+"""Squared height of a triangle, in longest sides, below which the inside alone does not decide."""
+
+
+def nearest_on_triangles(
+    points: Float64[np.ndarray, "n 3"],
+    vertices: Float64[np.ndarray, "v 3"],
+    triangles: Int64[np.ndarray, "t 3"],
+) -> tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "n 3"]]:
+    """The triangle on which the nearest point of the mesh lies, and its barycentric weights there.
+
+    Triangles may have no area. The weights are of the three corners in their order; up to rounding
+    they are at least 0 and sum to 1. Arrays must be contiguous; there must be a triangle.
+    """
+    order = np.argsort(_places(vertices, triangles))
+    leaves = 1
+    while leaves * IN_LEAF < len(triangles):
+        leaves *= 2
+    corners = np.ascontiguousarray(vertices[triangles[order]]).reshape(-1, 9)
+    found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
+    given = points, corners, _boxes(corners, leaves), found, weights
+    in_parts(_nearest, len(points), SMALL, *given)
+    return order[found], weights
+
+
+@kernel
+@no_type_check
+def _places(vertices, triangles):
+    """Of each triangle's centre the place along the Morton curve: 21 bits of each coordinate."""
+    lowest, highest = np.full(3, np.inf), np.full(3, -np.inf)
+    for vertex in range(len(vertices)):
+        for axis in range(3):
+            lowest[axis] = min(lowest[axis], vertices[vertex, axis])
+            highest[axis] = max(highest[axis], vertices[vertex, axis])
+    side = max(np.max(highest - lowest), 1e-300)
+    places = np.empty(len(triangles), np.int64)
+    for triangle in range(len(triangles)):
+        place = 0
+        for axis in range(3):
+            middle = 0.0
+            for corner in range(3):
+                middle += vertices[triangles[triangle, corner], axis] / 3
+            share = (middle - lowest[axis]) / side
+            place |= _spread(np.int64(min(max(share, 0.0), 1.0) * 0x1FFFFF)) << axis
+        places[triangle] = place
+    return places
+
+
+@small_kernel
+@no_type_check
+def _spread(number):
+    """The lowest 21 bits, two zeros between each and the next."""
+    number = (number | number << 32) & 0x1F00000000FFFF
+    number = (number | number << 16) & 0x1F0000FF0000FF
+    number = (number | number << 8) & 0x100F00F00F00F00F
+    number = (number | number << 4) & 0x10C30C30C30C30C3
+    return (number | number << 2) & 0x1249249249249249
+
+
+@kernel
+@no_type_check
+def _boxes(corners, leaves):
+    """Lower and upper corners: of node k, whose halves are 2k and 2k + 1, the leaves come last."""
+    boxes = np.empty((2 * leaves, 6))
+    for leaf in range(leaves):
+        for axis in range(3):
+            lower, upper = np.inf, -np.inf
+            for i in range(len(corners) * leaf // leaves, len(corners) * (leaf + 1) // leaves):
+                for corner in range(3):
+                    lower = min(lower, corners[i, 3 * corner + axis])
+                    upper = max(upper, corners[i, 3 * corner + axis])
+            boxes[leaves + leaf, axis], boxes[leaves + leaf, 3 + axis] = lower, upper
+    for node in range(leaves - 1, 0, -1):
+        for axis in range(3):
+            boxes[node, axis] = min(boxes[2 * node, axis], boxes[2 * node + 1, axis])
+            boxes[node, 3 + axis] = max(boxes[2 * node, 3 + axis], boxes[2 * node + 1, 3 + axis])
+    return boxes
+
+
+@kernel
+@no_type_check
+def _nearest(part, start, stop, points, corners, boxes, chosen, weights):
+    """Depth first, the nearer half first; see :func:`nearest_on_triangles`."""
+    leaves, triangles = len(boxes) // 2, len(corners)
+    waiting, lengths = np.empty(64, np.int64), np.empty(64)
+    for i in range(start, stop):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        best = np.inf
+        chosen[i] = 0  # a point that is not finite keeps this
+        weights[i, 0], weights[i, 1], weights[i, 2] = 1.0, 0.0, 0.0
+        waiting[0], lengths[0], count = 1, 0.0, 1
+        while count:
+            count -= 1
+            node = waiting[count]
+            if lengths[count] >= best:
+                continue
+            if node >= leaves:
+                leaf = node - leaves
+                for k in range(triangles * leaf // leaves, triangles * (leaf + 1) // leaves):
+                    squared, s, t = _to_triangle(x, y, z, corners, k)
+                    if squared < best:
+                        best, chosen[i] = squared, k
+                        weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
+                continue
+            one, two = _to_box(x, y, z, boxes, 2 * node), _to_box(x, y, z, boxes, 2 * node + 1)
+            first = 0 if one <= two else 1
+            # What is put there last is looked at next.
+            waiting[count], lengths[count] = 2 * node + 1 - first, max(one, two)
+            waiting[count + 1], lengths[count + 1] = 2 * node + first, min(one, two)
+            count += 2
+
+
+@small_kernel
+@no_type_check
+def _to_box(x, y, z, boxes, node):
+    dx = max(boxes[node, 0] - x, x - boxes[node, 3], 0.0)
+    dy = max(boxes[node, 1] - y, y - boxes[node, 4], 0.0)
+    dz = max(boxes[node, 2] - z, z - boxes[node, 5], 0.0)
+    return dx * dx + dy * dy + dz * dz
+
+
+@small_kernel
+@no_type_check
+def _to_triangle(x, y, z, corners, k):
+    """Squared distance, and the weights s and t of the last two corners at the nearest point.
+
+    That is inside or on one of three sides. Each of the four is a point of the triangle, even
+    where rounding leaves no area: the nearest of them is right.
+    """
+    ax, ay, az = corners[k, 0], corners[k, 1], corners[k, 2]
+    ux, uy, uz = corners[k, 3] - ax, corners[k, 4] - ay, corners[k, 5] - az
+    vx, vy, vz = corners[k, 6] - ax, corners[k, 7] - ay, corners[k, 8] - az
+    px, py, pz = x - ax, y - ay, z - az
+    uu, vv = _dot(ux, uy, uz, ux, uy, uz), _dot(vx, vy, vz, vx, vy, vz)
+    uv, pu = _dot(ux, uy, uz, vx, vy, vz), _dot(px, py, pz, ux, uy, uz)
+    pv, ww = _dot(px, py, pz, vx, vy, vz), uu - 2 * uv + vv
+    best, best_s, best_t = np.inf, 0.0, 0.0
+    # By the normal: sums of squares would leave half of the digits where the area is small.
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = _dot(nx, ny, nz, nx, ny, nz)
+    if area > 0:
+        s = _dot(py * vz - pz * vy, pz * vx - px * vz, px * vy - py * vx, nx, ny, nz) / area
+        t = _dot(uy * pz - uz * py, uz * px - ux * pz, ux * py - uy * px, nx, ny, nz) / area
+        if s >= 0 and t >= 0 and s + t <= 1:
+            dx, dy, dz = px - s * ux - t * vx, py - s * uy - t * vy, pz - s * uz - t * vz
+            best, best_s, best_t = _dot(dx, dy, dz, dx, dy, dz), s, t
+            if area > FLAT * max(uu, vv, ww) ** 2:
+                return best, best_s, best_t
+    along_w = _share(pv - pu - uv + uu, ww)
+    for s, t in ((_share(pu, uu), 0.0), (0.0, _share(pv, vv)), (1 - along_w, along_w)):
+        dx, dy, dz = px - s * ux - t * vx, py - s * uy - t * vy, pz - s * uz - t * vz
+        squared = _dot(dx, dy, dz, dx, dy, dz)
+        if squared < best:
+            best, best_s, best_t = squared, s, t
+    return best, best_s, best_t
+
+
+@small_kernel
+@no_type_check
+def _dot(ax, ay, az, bx, by, bz):
+    return ax * bx + ay * by + az * bz
+
+
+@small_kernel
+@no_type_check
+def _share(along, squared):
+    """Where on a side, from 0 to 1."""
+    return min(max(along / squared, 0.0), 1.0) if squared > 0 else 0.0
