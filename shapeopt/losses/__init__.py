@@ -9,6 +9,7 @@ from shapeopt.losses.distance import Distance
 from shapeopt.losses.edge_length import EdgeLength
 from shapeopt.losses.eikonal import Eikonal
 from shapeopt.losses.face_count import FaceCount
+from shapeopt.losses.face_target import FaceTarget
 from shapeopt.losses.inertia import Inertia
 from shapeopt.losses.normal_variation import NormalVariation
 from shapeopt.losses.normals import Normals
@@ -20,6 +21,7 @@ from shapeopt.losses.small_faces import SmallFaces
 from shapeopt.losses.smoothness import Smoothness
 from shapeopt.losses.solid_roundness import SolidRoundness
 from shapeopt.losses.surface_distance import SurfaceDistance
+from shapeopt.losses.topology import Topology
 from shapeopt.losses.volume import Volume
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "EdgeLength",
     "Eikonal",
     "FaceCount",
+    "FaceTarget",
     "FitLoss",
     "GeometryLoss",
     "Inertia",
@@ -45,5 +48,6 @@ __all__ = [
     "SolidRoundness",
     "SurfaceDistance",
     "SurfaceFitLoss",
+    "Topology",
     "Volume",
 ]

@@ -4,6 +4,7 @@ import io
 import zipfile
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class Checkpoint(State):
         good: the last state that had a surface, in the shape phase; to go back to.
         setbacks: how often the shape phase went back to such a state.
         history: state dicts of the network after some steps of the shape phase.
+        first_polygons: expected polygons of its first surface; None before.
     """
 
     fitted: dict[str, Tensor] | None
@@ -54,6 +56,7 @@ class Checkpoint(State):
     good: State | None = None
     setbacks: int = 0
     history: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    first_polygons: float | None = None
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all.
@@ -113,6 +116,7 @@ class Checkpoint(State):
             _check_type(step, int)
             _check_tensors(network)
         _check_type(self.setbacks, int)
+        _check_type(self.first_polygons, (float, NoneType))
         _check_type(self.seconds, dict)
         for value in self.seconds.values():
             _check_type(value, (int, float))

@@ -18,7 +18,7 @@ from shapeopt.complex.surface import PolyhedralSurface
 from shapeopt.data import PointCloud
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.extraction.extract import extract_surface
-from shapeopt.losses import FitLoss, GeometryLoss, SurfaceFitLoss
+from shapeopt.losses import FaceCount, FitLoss, GeometryLoss, SurfaceFitLoss
 from shapeopt.output.run_log import RunLog
 from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.training.batches import BatchSource
@@ -112,6 +112,7 @@ class Training:
         self._extracted = False
         self._last_logged = -1
         self.fitted: dict[str, Tensor] | None = None
+        self.first_polygons: float | None = None
         self.history: dict[int, dict[str, Tensor]] = {}
         self.seconds = {"fit": 0.0, "shape": 0.0, "extraction": 0.0, "compiling": 0.0}
         self.optimizer = torch.optim.Adam(network.parameters(), fused=True)
@@ -194,6 +195,12 @@ class Training:
         self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.fitted = _copy(self.network.state_dict())
 
+    def _begin_with(self, polygons: float) -> None:
+        """Tells the losses how many polygons the first surface is expected to have."""
+        self.first_polygons = polygons
+        losses = self.geometry_losses.items()
+        self.geometry_losses = {name: loss.begun_with(polygons) for name, loss in losses}
+
     def _measure(self, phase: Phase) -> tuple[dict[str, Tensor], PolyhedralSurface | None]:
         """The unweighted losses of the coming step, and the surface in the shape phase."""
         batch = self.batches.batch(self.network, self.step)
@@ -202,6 +209,8 @@ class Training:
             return terms, None
         try:
             surface = self._extract()
+            if self.first_polygons is None:
+                self._begin_with(float(FaceCount(1.0)(surface.detach())))
             terms |= {name: loss(surface) for name, loss in self.geometry_losses.items()}
             for name, surface_fit in self.surface_fit_losses.items():
                 terms[name] = surface_fit(surface, batch, self.cloud)
@@ -318,6 +327,7 @@ class Training:
             self.good,
             setbacks=self.setbacks,
             history=self.history,
+            first_polygons=self.first_polygons,
         ).save(path)
         self.saved = path, self.step
 
@@ -333,6 +343,8 @@ class Training:
         self.good = checkpoint.good
         self.setbacks = checkpoint.setbacks
         self.history = dict(checkpoint.history)
+        if checkpoint.first_polygons is not None:
+            self._begin_with(checkpoint.first_polygons)
 
     def _state(self) -> State:
         """A copy of the current state."""

@@ -9,6 +9,7 @@ from shapeopt import InputError, extract_surface
 from shapeopt.losses import (
     EdgeLength,
     FaceCount,
+    FaceTarget,
     NormalVariation,
     PolygonRoundness,
     ShortEdges,
@@ -29,6 +30,10 @@ from tests.solids import assert_gradient, ball_solid, box_solid, tetrahedron_sol
         (Smoothness(1.0, power=1.0), math.pi / 2),
         (Smoothness(1.0), (math.pi / 2) ** 2),
         (FaceCount(1.0), 24.0**2 / (math.pi * 22)),
+        (FaceTarget(1.0, faces=24.0**2 / (math.pi * 22)), 1 / 7),
+        (FaceTarget(1.0, faces=24.0**2 / (math.pi * 11)), 0.5**7 / 7),
+        (FaceTarget(1.0, faces=24.0**2 / (math.pi * 44)), 1.15**7 / 7 + 1.15**6 * 0.85),
+        (FaceTarget(1.0, faces=0.5, start=24.0**2 / (math.pi * 11)), 1 / 7),
         (EdgeLength(1.0, target=2.0), 4 * (1 + 0 + 1)),
         (EdgeLength(1.0, power=2.0, reduction="mean", target=1.0), (0 + 1 + 4) / 3),
         (ShortEdges(1.0, threshold=2.0), 0.5**2 / 3),
@@ -55,6 +60,14 @@ def test_smoothness_is_weighted_by_length():
 def test_face_count_leaves_out_the_border():
     surface = two_triangles(0.5)
     assert float(FaceCount(1.0)(surface)) == pytest.approx(2.0**2 / (math.pi * 2))
+
+
+def test_a_share_of_the_polygons_needs_the_start():
+    share = FaceTarget(1.0, faces=0.5)
+    with pytest.raises(InputError, match="start"):
+        share(box_solid())
+    begun = share.begun_with(2 * float(FaceCount(1.0)(box_solid().detach())))
+    assert float(begun(box_solid()).detach()) == pytest.approx(1 / 7)
 
 
 def test_face_count_counts_random_folds():
@@ -145,6 +158,7 @@ def test_gradients_of_vertices_are_central_differences(loss):
         (lambda: EdgeLength(float("nan")), "weight"),
         (lambda: EdgeLength(1.0, target=-1.0), "target"),
         (lambda: ShortEdges(1.0, threshold=0.0), "threshold"),
+        (lambda: FaceTarget(1.0, faces=0), "faces"),
         (lambda: SmallFaces(1.0, area=-1.0), "area"),
         (lambda: Smoothness(1.0, power=0.0), "power"),
     ],

@@ -14,7 +14,7 @@ import shapeopt
 from shapeopt import EmptySurfaceError, InputError
 from shapeopt.compiling import clock
 from shapeopt.data import Normalisation, PointCloud
-from shapeopt.losses import Distance, EdgeLength, FaceCount, FitLoss, Smoothness
+from shapeopt.losses import Distance, EdgeLength, FaceCount, FaceTarget, FitLoss, Smoothness
 from shapeopt.output.run_log import RunLog, read_metrics
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
@@ -114,8 +114,10 @@ def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
 @pytest.mark.parametrize("extractor", [shapeopt.Subdivision, shapeopt.Tracing])
 @pytest.mark.parametrize("stop", [60, 150, 155])
 def test_resuming_is_bit_exact(cloud, tmp_path, stop, extractor):
+    losses = {"distance": Distance(1.0), "face_target": FaceTarget(1e-2, faces=0.5)}
+
     def started():
-        job = training(cloud)
+        job = training(cloud, losses)
         job.extract = partial(shapeopt.extract_surface, extractor=extractor(), dtype=torch.float64)
         return job
 
@@ -140,6 +142,7 @@ def test_resuming_is_bit_exact(cloud, tmp_path, stop, extractor):
     for one, two in zip(whole.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(one, two)
     assert all(torch.equal(whole.fitted[name], second.fitted[name]) for name in whole.fitted)
+    assert whole.first_polygons == second.first_polygons > 0
 
 
 def test_the_same_seed_gives_the_same_mesh(cloud, tmp_path):

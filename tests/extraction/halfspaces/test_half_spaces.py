@@ -13,6 +13,7 @@ from shapeopt.losses import (
     Centroid,
     EdgeLength,
     FaceCount,
+    FaceTarget,
     Inertia,
     NormalVariation,
     PolygonRoundness,
@@ -20,6 +21,7 @@ from shapeopt.losses import (
     SmallFaces,
     Smoothness,
     SolidRoundness,
+    Topology,
     Volume,
 )
 from shapeopt.losses.base import GeometryLoss
@@ -147,6 +149,7 @@ GEOMETRY = [
     Centroid(1.0, target=(0.1, 0.2, 0.3)),
     EdgeLength(1.0),
     FaceCount(1.0),
+    FaceTarget(1.0, faces=30),
     Inertia(1.0),
     NormalVariation(1.0),
     PolygonRoundness(1.0),
@@ -154,6 +157,7 @@ GEOMETRY = [
     SmallFaces(1.0, area=0.01),
     Smoothness(1.0),
     SolidRoundness(1.0),
+    Topology(1.0),
     Volume(1.0, target=0.5),
 ]
 
