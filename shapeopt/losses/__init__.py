@@ -17,6 +17,7 @@ from shapeopt.losses.off_surface import OffSurface
 from shapeopt.losses.on_surface import OnSurface
 from shapeopt.losses.polygon_roundness import PolygonRoundness
 from shapeopt.losses.short_edges import ShortEdges
+from shapeopt.losses.side import Side
 from shapeopt.losses.small_faces import SmallFaces
 from shapeopt.losses.smoothness import Smoothness
 from shapeopt.losses.solid_roundness import SolidRoundness
@@ -43,6 +44,7 @@ __all__ = [
     "OnSurface",
     "PolygonRoundness",
     "ShortEdges",
+    "Side",
     "SmallFaces",
     "Smoothness",
     "SolidRoundness",

@@ -1,12 +1,13 @@
 """Fit losses on f(x) = |x|_1 - 0.3, where all values are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from shapeopt import InputError
-from shapeopt.losses import Batch, Distance, Eikonal, Normals, OffSurface, OnSurface
+from shapeopt.losses import Batch, Distance, Eikonal, Normals, OffSurface, OnSurface, Side
 from tests.sample_networks import octahedron
 
 
@@ -57,6 +58,19 @@ def test_off_surface_is_one_at_the_surface(batch):
     assert float(OffSurface(1.0, sharpness=50.0)(batch)) == pytest.approx(float(expected))
 
 
+def test_the_side_alone_is_asked_for_by_a_margin(batch):
+    assert float(Side(1.0, margin=0.02)(batch)) < 1e-12
+    with torch.no_grad():
+        batch.network[2].bias += 0.03
+    loss = Side(1.0, margin=0.02)(replace(batch))
+    distances = batch.space_distances
+    missing = (0.02 + distances + 0.03).relu()[distances < -0.02].sum() / len(distances)
+    assert float(missing) > 0
+    assert float(loss.detach()) == pytest.approx(float(missing))
+    loss.backward()
+    assert batch.network[2].bias.grad > 0
+
+
 @pytest.mark.parametrize("loss", [Distance, OnSurface, Normals, Eikonal, OffSurface])
 def test_gradients_reach_the_weights(batch, loss):
     with torch.no_grad():
@@ -78,3 +92,5 @@ def test_the_network_is_evaluated_once():
 def test_settings_are_checked():
     with pytest.raises(InputError, match="sharpness"):
         OffSurface(1.0, sharpness=0.0)
+    with pytest.raises(InputError, match="margin"):
+        Side(1.0, margin=-1.0)
