@@ -1,5 +1,6 @@
 """Planes and parts that do nothing go, exactly; and those that do least, one after the other."""
 
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +82,9 @@ def without_least_planes(
 ) -> ConvexUnion:
     """A copy without the planes that cost least volume for each face that goes with them.
 
+    One after the other: once a part has lost a plane, what its others cost is asked again. Where
+    two planes close a side together, either costs little, and the second one all.
+
     Args:
         network: hard.
         faces_of_plane: polygons of each plane, ``part * planes_per_part + plane``.
@@ -90,17 +94,24 @@ def without_least_planes(
         ExtractionError: if a boolean fails.
     """
     solids = _Solids(network)
-    counts = np.asarray(faces_of_plane)
+    counts = np.asarray(faces_of_plane).reshape(-1)
     width = solids.kept.shape[1]
-    visible = [(k, p) for k, p in np.argwhere(solids.kept).tolist() if counts[k * width + p]]
-    costs = [solids.gained_volume(k, p) / counts[k * width + p] for k, p in visible]
+
+    def entry(part: int, plane: int) -> tuple[float, int, int, int]:
+        cost = solids.gained_volume(part, plane) / counts[part * width + plane]
+        return cost, part, plane, int(solids.kept[part].sum())
+
+    planes = np.argwhere(solids.kept).tolist()
+    waiting = [entry(k, p) for k, p in planes if counts[k * width + p]]
+    heapq.heapify(waiting)
     gone = 0
-    for place in np.argsort(costs, kind="stable"):
-        if gone >= faces:
-            break
-        part, plane = visible[place]
+    while waiting and gone < faces:
+        _, part, plane, then = heapq.heappop(waiting)
+        left = int(solids.kept[part].sum())
+        if left < then:
+            heapq.heappush(waiting, entry(part, plane))
         # What bounds a part needs planes on all sides; so few are left to a part that matters.
-        if solids.kept[part].sum() > 4:
+        elif left > 4:
             solids.drop_plane(part, plane)
             gone += int(counts[part * width + plane])
     return network.keeping(torch.from_numpy(solids.kept))

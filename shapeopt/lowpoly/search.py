@@ -11,6 +11,7 @@ from shapeopt.data.reference import MeshReference, Reference
 from shapeopt.errors import InputError
 from shapeopt.evaluation.measures import evaluate
 from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
+from shapeopt.losses.topology import Topology
 from shapeopt.lowpoly.fit import FitSettings, Progress, fit
 from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, without_strays
 from shapeopt.lowpoly.result import without_cavities
@@ -32,6 +33,8 @@ START_FACES = 700
 fuse, and what it has fused no collapse parts again."""
 ATTEMPTS = 3
 """Fits, from other starts, until the union has the genus of a closed scan."""
+TOPOLOGY_WEIGHT = 5e-4
+"""Distance that a length of handles and components too many is worth."""
 TOLERANCE = 0.05
 """Part of a number of faces by which it may be missed."""
 LARGE_FACES = 300
@@ -108,7 +111,8 @@ def find(
     per_part = max(6, math.ceil(planes / count))
     batches = BatchSource(cloud, POOL, BATCH, seed=seed)
     settings = FitSettings(steps=_scaled(FitSettings().steps, steps))
-    network = _fitted(count, per_part, batches, cloud, settings, progress)
+    topology = _topology(cloud)
+    network = _fitted(count, per_part, batches, cloud, settings, topology, progress)
     if triangles:
         return _triangulated(network, batches, cloud, goal, wanted, _moving(steps), progress)
     shaping = ShapeSettings(
@@ -117,9 +121,9 @@ def find(
         learning_rate=ShapeSettings().learning_rate * min(1.0, math.sqrt(LARGE_FACES / wanted)),
     )
     if goal.faces is not None:
-        network = _to_faces(network, batches, cloud, goal.faces, shaping, progress)
+        network = _to_faces(network, batches, cloud, goal.faces, shaping, topology, progress)
     else:
-        network = _to_error(network, batches, cloud, goal, shaping, progress)
+        network = _to_error(network, batches, cloud, goal, shaping, topology, progress)
     network = without_strays(without_idle_planes(network), cloud.points)
     return measured(network, cloud)
 
@@ -130,13 +134,13 @@ def _fitted(
     batches: BatchSource,
     cloud: PointCloud,
     settings: FitSettings,
+    topology: Topology | None,
     progress: Progress | None,
 ) -> ConvexUnion:
     """A union fitted from as many starts as it takes to have the scan's Euler characteristic.
 
     Where no start leads there, the nearest; for a scan that is not closed, the first.
     """
-    wanted = _euler_characteristic(cloud)
     inside = batches.points[batches.distances < 0]
     best: tuple[int, ConvexUnion] | None = None
     for attempt in range(ATTEMPTS):
@@ -145,10 +149,11 @@ def _fitted(
         network.start_from(inside, seed)
         fit(network, batches, settings, progress)
         network = without_strays(network, cloud.points)
-        if wanted is None:
+        if topology is None:
             return network
         with torch.no_grad():
             surface = without_cavities(HalfSpaces()(network))
+        wanted = 2 * topology.components - 2 * topology.genus
         missed = abs(surface.euler_characteristic - wanted)
         if best is None or missed < best[0]:
             best = missed, network
@@ -158,8 +163,8 @@ def _fitted(
     return best[1]
 
 
-def _euler_characteristic(cloud: PointCloud) -> int | None:
-    """That of the scan if it is a closed mesh."""
+def _topology(cloud: PointCloud) -> Topology | None:
+    """No more components and handles than the scan, if that is a closed mesh."""
     reference = cloud.reference
     if not isinstance(reference, MeshReference):
         return None
@@ -171,7 +176,8 @@ def _euler_characteristic(cloud: PointCloud) -> int | None:
     checked = certify(mesh)
     if not checked.is_clean:
         return None
-    return sum(part.euler_characteristic for part in checked.components)
+    genus = sum(part.genus or 0 for part in checked.components)
+    return Topology(TOPOLOGY_WEIGHT, len(checked.components), genus)
 
 
 def measured(
@@ -226,11 +232,12 @@ def _to_faces(
     cloud: PointCloud,
     faces: int,
     settings: ShapeSettings,
+    topology: Topology | None,
     progress: Progress | None,
 ) -> ConvexUnion:
     """Shapes; what is still too much goes plane by plane, with a short shaping after each round."""
     goal = Goal(max(4, round(AIM * faces)))
-    shape(network, batches, cloud, goal, settings, progress)
+    price = shape(network, batches, cloud, goal, settings, progress, topology=topology)
     short = _shorter(settings, 5)
     for _ in range(ROUNDS):
         with torch.no_grad():
@@ -240,7 +247,7 @@ def _to_faces(
             break
         counts = torch.bincount(surface.face_planes, minlength=network.offsets.numel() + 6)
         network = without_least_planes(network, counts.numpy(), excess)
-        shape(network, batches, cloud, goal, short, progress)
+        price = shape(network, batches, cloud, goal, short, progress, price, topology)
     return network
 
 
@@ -250,6 +257,7 @@ def _to_error(
     cloud: PointCloud,
     goal: Goal,
     settings: ShapeSettings,
+    topology: Topology | None,
     progress: Progress | None,
 ) -> ConvexUnion:
     """Shapes, measures, and shapes shortly again for what is missing.
@@ -260,14 +268,14 @@ def _to_error(
     assert goal.error is not None
     side = _side(cloud)
     aim = 0.95 * goal.error
-    shape(network, batches, cloud, Goal(error=aim), settings, progress)
+    shape(network, batches, cloud, Goal(error=aim), settings, progress, topology=topology)
     short = _shorter(settings, 3)
     for _ in range(ROUNDS):
         reached = measured(network, cloud, 30_000).distance * side
         if 0.9 * goal.error < reached <= 0.99 * goal.error:
             break
         aim *= 0.96 * goal.error / reached
-        shape(network, batches, cloud, Goal(error=aim), short, progress)
+        shape(network, batches, cloud, Goal(error=aim), short, progress, topology=topology)
     return network
 
 

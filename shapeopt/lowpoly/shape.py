@@ -11,6 +11,7 @@ from shapeopt.errors import InputError
 from shapeopt.extraction.halfspaces import HalfSpaces, UnionSurface
 from shapeopt.losses.small_faces import SmallFaces
 from shapeopt.losses.surface_distance import SurfaceDistance
+from shapeopt.losses.topology import Topology
 from shapeopt.lowpoly.fit import Progress, learning_rate_at
 from shapeopt.lowpoly.regression import regress
 from shapeopt.networks.convex_union import ConvexUnion
@@ -76,11 +77,13 @@ class FaceControl:
     number of faces at the start to the goal, by the same factor in every step of the way; p rises
     by the factor ``(faces / wanted)^gain`` in each step while there are too many, and falls while
     there are too few. For an error it is the other way round.
+
+    A price that was found before is where it goes on from.
     """
 
-    def __init__(self, goal: Goal, settings: ShapeSettings):
+    def __init__(self, goal: Goal, settings: ShapeSettings, price: float | None = None):
         self.goal, self.settings = goal, settings
-        self.price = 0.0
+        self.price = price or 0.0
         self.distance = 0.0
         self._natural = 0.0
         self._start = 0
@@ -92,12 +95,13 @@ class FaceControl:
             done: fraction of the steps.
             faces, distance: of the surface in this step.
         """
-        if not self.price:
+        if not self._start:
             self._natural = distance / (self.goal.faces or faces)
             self._start = faces
-            excess = math.log2(faces / self.goal.faces) if self.goal.faces else 1.0
-            self.price = self.settings.start_price * self._natural * max(0.02, min(1.0, excess))
             self.distance = distance
+            excess = math.log2(faces / self.goal.faces) if self.goal.faces else 1.0
+            start = self.settings.start_price * self._natural * max(0.02, min(1.0, excess))
+            self.price = self.price or start
         self.distance += 0.1 * (distance - self.distance)
         way = min(1.0, done / self.settings.way) if self.settings.way else 1.0
         if self.goal.faces is not None:
@@ -117,8 +121,12 @@ def shape(
     goal: Goal,
     settings: ShapeSettings | None = None,
     progress: Progress | None = None,
-) -> None:
+    price: float | None = None,
+    topology: Topology | None = None,
+) -> float:
     """Moves the planes so that the exact surface reaches the goal.
+
+    Returns the price of a face at the end.
 
     Args:
         network: changed in place; hard, float32, on the CPU.
@@ -126,6 +134,8 @@ def shape(
         goal: faces or distance.
         settings: the defaults if None.
         progress: called now and then.
+        price: of a face, to start from; None for that of a start.
+        topology: of the shape, if that is known.
 
     Raises:
         EmptySurfaceError: if the network has no surface.
@@ -134,7 +144,7 @@ def shape(
     chosen = settings or ShapeSettings()
     extract = HalfSpaces(damping=chosen.damping)
     surface_distance = SurfaceDistance(1.0, samples=chosen.samples)
-    control = FaceControl(goal, chosen)
+    control = FaceControl(goal, chosen, price)
     optimizer = torch.optim.Adam(network.parameters())
     for step in range(chosen.steps):
         for group in optimizer.param_groups:
@@ -144,8 +154,11 @@ def shape(
         distance = surface_distance(surface, batch, cloud)
         control.update(step / chosen.steps, surface.num_faces, float(distance.detach()))
         count = SmallFaces(1.0, area=_half_area(surface, goal, chosen))(surface)
+        loss = distance + control.price * count
+        if topology is not None:
+            loss = loss + topology.weight * topology(surface)
         optimizer.zero_grad()
-        (distance + control.price * count).backward()
+        loss.backward()
         points, distances = batch.space_points, batch.space_distances
         regress(network, points, distances, chosen.near, weight=chosen.fit_weight)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -153,6 +166,7 @@ def shape(
         if progress and step % 10 == 0:
             words = f"shaping: {surface.num_faces:,} faces, distance {control.distance:.2e}"
             progress(words, step, chosen.steps)
+    return control.price
 
 
 def _half_area(surface: UnionSurface, goal: Goal, settings: ShapeSettings) -> float:

@@ -6,6 +6,7 @@ from shapeopt.extraction.halfspaces import HalfSpaces
 from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, without_strays
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.mesh.certificate import certify
+from shapeopt.networks.convex_union import ConvexUnion
 from tests.extraction.halfspaces.test_half_spaces import BAR, PLATE, crossing_parts
 from tests.networks.test_convex_union import boxes
 
@@ -54,6 +55,23 @@ def test_the_plane_that_costs_least_goes_first():
     assert torch.equal(smaller.planes[0], network.planes[0])
     assert int(smaller.is_plane.sum()) == 11
     assert HalfSpaces()(smaller).num_faces == surface.num_faces - 1
+
+
+def test_two_planes_that_close_a_side_do_not_both_go():
+    """A roof so flat that either half does nearly as well alone; without both the box is open."""
+    network = boxes(([-0.1] * 3, [0.1] * 3))
+    widened = ConvexUnion(1, 7).double()
+    with torch.no_grad():
+        widened.planes[0, :6], widened.offsets[0, :6] = network.planes[0], network.offsets[0]
+        for place, tilt in ((2, 0.01), (6, -0.01)):
+            widened.planes[0, place] = torch.tensor([tilt, 0.0, 1.0])
+            widened.offsets[0, place] = 0.1
+    surface = HalfSpaces()(widened).detach()
+    assert surface.num_faces == 7
+    counts = torch.bincount(surface.face_planes, minlength=13)
+    smaller = without_least_planes(widened, counts.numpy(), 2)
+    assert int(smaller.is_plane.sum()) == 5
+    assert int((smaller.planes[0, :, 2] > 0.9).sum()) == 1
 
 
 def test_a_hollow_is_left_out():

@@ -6,6 +6,7 @@ import trimesh
 
 from shapeopt.data.loading import load
 from shapeopt.extraction.halfspaces import HalfSpaces
+from shapeopt.losses import Topology
 from shapeopt.lowpoly import search
 from shapeopt.lowpoly.fit import FitSettings
 from shapeopt.networks import ConvexUnion
@@ -48,17 +49,15 @@ def test_fits_again_for_the_genus(tmp_path, monkeypatch, given, fits, euler):
 
     monkeypatch.setattr(search, "fit", fake)
     batches = BatchSource(cloud, 2000, 100)
-    found = search._fitted(4, 6, batches, cloud, FitSettings(), None)
+    found = search._fitted(4, 6, batches, cloud, FitSettings(), search._topology(cloud), None)
     assert len(done) == fits
     assert HalfSpaces()(found).euler_characteristic == euler
 
 
 def test_only_a_closed_scan_has_a_genus(tmp_path):
     ball = trimesh.creation.icosphere(3)
-    open_mesh = ball.submesh([range(600)], append=True)
-    open_mesh.export(tmp_path / "open.ply")
-    ball.export(tmp_path / "ball.ply")
-    found = [
-        search._euler_characteristic(load(tmp_path / f"{x}.ply", seed=0)) for x in ("open", "ball")
-    ]
-    assert found == [None, 2]
+    torus = trimesh.creation.torus(0.3, 0.1).apply_translation([3, 0, 0])
+    ball.submesh([range(600)], append=True).export(tmp_path / "open.ply")
+    trimesh.util.concatenate([ball, torus]).export(tmp_path / "two.ply")
+    found = [search._topology(load(tmp_path / f"{x}.ply", seed=0)) for x in ("open", "two")]
+    assert found == [None, Topology(search.TOPOLOGY_WEIGHT, components=2, genus=1)]
