@@ -1,5 +1,6 @@
 """Components and handles that are too many: none are left after some steps."""
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from shapeopt import InputError, PolygonMesh
 from shapeopt.extraction.halfspaces import HalfSpaces
 from shapeopt.losses import Topology
 from shapeopt.mesh.certificate import certify
+from shapeopt.networks.convex_union import ConvexUnion
 from tests.networks.test_convex_union import boxes
 from tests.solids import assert_gradient, ball_solid, box_solid
 
@@ -81,14 +83,35 @@ def test_gradients():
     assert_gradient(Topology(1.0), two, step=1e-6, tolerance=1e-6)
 
 
-def test_what_is_too_much_goes():
-    """A ring of four bars is cut, and a box beside it vanishes."""
+def ring_and_box() -> ConvexUnion:
+    """A ring of four bars, and a box beside it."""
     long, low, high = [-0.3, 0.3], [-0.3, -0.2], [0.2, 0.3]
     sides = [(long, low), (long, high), (low, long), (high, long)]
     bars = [([x[0], y[0], -0.07], [x[1], y[1], 0.07]) for x, y in sides]
     network = boxes(*bars, ([-0.1, -0.1, 0.2], [0.1, 0.1, 0.3]))
     with torch.no_grad():
         network.offsets += 1e-3 * torch.rand(network.offsets.shape, dtype=torch.float64)
+    return network
+
+
+def test_gradients_of_the_planes_of_a_union():
+    network, extract, step = ring_and_box(), HalfSpaces(), 1e-6
+    Topology(1.0)(extract(network)).backward()
+    for part, plane in itertools.product(range(5), range(6)):
+        values = []
+        for side in (1, -1):
+            with torch.no_grad():
+                network.offsets[part, plane] += side * step
+                values.append(float(Topology(1.0)(extract(network))))
+                network.offsets[part, plane] -= side * step
+        slope = (values[0] - values[1]) / (2 * step)
+        assert float(network.offsets.grad[part, plane]) == pytest.approx(slope, abs=1e-5)
+    assert float(network.offsets.grad.abs().max()) > 0.1
+
+
+def test_what_is_too_much_goes():
+    """The ring is cut, and the box vanishes."""
+    network = ring_and_box()
     optimiser = torch.optim.Adam(network.parameters(), 1e-2)
     extract, seen = HalfSpaces(), []
     for _ in range(40):
