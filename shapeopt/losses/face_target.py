@@ -14,7 +14,7 @@ STEEPNESS = 6
 """Power of the ratio that the price of a polygon follows."""
 
 STEEPEST = 1.15
-"""Ratio from which on the price stays: pressed harder, a surface far from the target breaks."""
+"""Ratio from which on the price stays, so that far from the target other losses still count."""
 
 
 @dataclass(frozen=True)

@@ -67,16 +67,12 @@ class Topology(GeometryLoss):
 def _genus(surface: PolygonMesh, label: Int64[Tensor, "f"]) -> Int64[Tensor, "c"]:
     """Handles of each component; 0 of one with a border."""
     count = int(label.max()) + 1
-    at_vertex, at_edge = (
-        label.new_zeros(surface.num_vertices),
-        label[surface.edge_faces.amax(dim=1)],
-    )
+    at_vertex = label.new_zeros(surface.num_vertices)
     at_vertex[surface.face_vertices] = label[owners_of(surface.face_offsets)]
-    vertices, edges, faces = (
-        torch.bincount(x, minlength=count) for x in (at_vertex, at_edge, label)
-    )
+    at_edge = label[surface.edge_faces.amax(dim=1)]
+    cells = [torch.bincount(part, minlength=count) for part in (at_vertex, at_edge, label)]
     border = at_edge[(surface.edge_faces < 0).any(dim=1)]
-    genus = (2 - (vertices - edges + faces)) // 2
+    genus = (2 - cells[0] + cells[1] - cells[2]) // 2
     return genus.clamp(min=0).index_fill(0, border, 0)
 
 
