@@ -45,3 +45,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         # Neither a role of Sphinx, nor anything that is fetched from elsewhere.
         assert not re.search(r":(func|class|meth):`", text)
         assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"https?:", text)
+    # Measured alone: the one loss is, the other is not.
+    for name, is_there in (("face_count", True), ("topology", False)):
+        page = (tmp_path / "losses" / f"{name}.html").read_text(encoding="utf-8")
+        assert ('id="alone"' in page) == is_there, name
