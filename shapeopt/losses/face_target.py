@@ -29,7 +29,8 @@ class FaceTarget(GeometryLoss):
 
     Attributes:
         faces: wanted, a number; or, below 1, a share of those at the start of the shape phase.
-        start: expected polygons there; a training fills it in.
+        start: expected polygons there; a training fills it in. Called without it, a share raises
+            InputError.
     """
 
     faces: float = 0.5
@@ -45,12 +46,16 @@ class FaceTarget(GeometryLoss):
         return replace(self, start=polygons)
 
     def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
-        if self.faces < 1 and self.start is None:
+        ratio = FaceCount(1.0)(surface) / self._wanted()
+        low = ratio.clamp(max=STEEPEST)
+        return low ** (STEEPNESS + 1) / (STEEPNESS + 1) + STEEPEST**STEEPNESS * (ratio - low)
+
+    def _wanted(self) -> float:
+        if self.faces >= 1:
+            return self.faces
+        if self.start is None:
             raise InputError(
                 f"FaceTarget: faces is {self.faces}, a share of the polygons at the start; outside "
                 "a training give the number, or the start, too"
             )
-        wanted = self.faces if self.start is None or self.faces >= 1 else self.faces * self.start
-        ratio = FaceCount(1.0)(surface) / wanted
-        low = ratio.clamp(max=STEEPEST)
-        return low ** (STEEPNESS + 1) / (STEEPNESS + 1) + STEEPEST**STEEPNESS * (ratio - low)
+        return self.faces * self.start

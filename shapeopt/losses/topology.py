@@ -8,10 +8,9 @@ from torch import Tensor
 
 from shapeopt.errors import InputError
 from shapeopt.losses.base import GeometryLoss
-from shapeopt.mesh.components import connected
+from shapeopt.mesh.components import cells_of, connected
 from shapeopt.mesh.handles import handle_loop
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-from shapeopt.mesh.ragged import owners_of
 from shapeopt.mesh.safe_norm import safe_norm
 
 
@@ -53,27 +52,12 @@ class Topology(GeometryLoss):
         order = torch.argsort(sizes.detach(), descending=True)
         kept, others = order[: self.components], order[self.components :]
         lengths += [size.sqrt() for size in sizes[others] if size > 0]
-        genus = _genus(surface, label)[kept]
+        genus = cells_of(surface, label).genus[kept]
         if int(genus.sum()) > self.genus:
-            first = surface.face_vertices[surface.face_offsets[:-1]]
-            loops = [
-                _length(surface, handle_loop(surface, int(first[label == part][0])))
-                for part in kept[genus > 0]
-            ]
+            firsts = [int(torch.nonzero(label == part)[0]) for part in kept[genus > 0]]
+            loops = [_length(surface, handle_loop(surface, first)) for first in firsts]
             lengths.append(torch.stack(loops).amin())
         return torch.stack(lengths).sum()
-
-
-def _genus(surface: PolygonMesh, label: Int64[Tensor, "f"]) -> Int64[Tensor, "c"]:
-    """Handles of each component; 0 of one with a border."""
-    count = int(label.max()) + 1
-    at_vertex = label.new_zeros(surface.num_vertices)
-    at_vertex[surface.face_vertices] = label[owners_of(surface.face_offsets)]
-    at_edge = label[surface.edge_faces.amax(dim=1)]
-    cells = [torch.bincount(part, minlength=count) for part in (at_vertex, at_edge, label)]
-    border = at_edge[(surface.edge_faces < 0).any(dim=1)]
-    genus = (2 - cells[0] + cells[1] - cells[2]) // 2
-    return genus.clamp(min=0).index_fill(0, border, 0)
 
 
 def _length(surface: PolygonMesh, loop: Int64[Tensor, "k"]) -> Float[Tensor, ""]:

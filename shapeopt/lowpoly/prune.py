@@ -94,7 +94,7 @@ def without_least_planes(
         ExtractionError: if a boolean fails.
     """
     solids = _Solids(network)
-    counts = np.asarray(faces_of_plane).reshape(-1)
+    counts = np.asarray(faces_of_plane)
     width = solids.kept.shape[1]
 
     def entry(part: int, plane: int) -> tuple[float, int, int, int]:

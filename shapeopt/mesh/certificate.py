@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from shapeopt.errors import InputError
-from shapeopt.mesh.components import connected
+from shapeopt.mesh.components import cells_of, connected
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.mesh.polygons import is_wound_consistently
 from shapeopt.mesh.ragged import owners_of
@@ -132,21 +132,15 @@ def _has_one_fan_per_vertex(mesh: PolygonMesh, interior: Bool[Tensor, "e"]) -> b
 
 
 def _components(mesh: PolygonMesh, label: Int64[Tensor, "f"]) -> list[Component]:
-    count = int(label.max()) + 1 if len(label) else 0
-    owner = label[owners_of(mesh.face_offsets)]
-    corners = torch.unique(torch.stack([owner, mesh.face_vertices], dim=1), dim=0)[:, 0]
-    vertices = torch.bincount(corners, minlength=count)
-    of_edge = label[mesh.edge_faces.amax(dim=1)]
-    edges = torch.bincount(of_edge, minlength=count)
-    open_edges = torch.bincount(of_edge[(mesh.edge_faces < 0).any(dim=1)], minlength=count)
-    faces = torch.bincount(label, minlength=count)
+    cells = cells_of(mesh, label)
+    count = len(cells.faces)
     points = mesh.vertices.double()
     area = points.new_zeros(count).index_add(0, label, mesh.face_areas().double())
     a, b, c = (points - points.mean(dim=0))[mesh.triangles()].unbind(1)
     cones = (a * torch.linalg.cross(b, c, dim=1)).sum(dim=1) / 6
     volume = points.new_zeros(count).index_add(0, label[mesh.triangle_faces()], cones)
     found = []
-    columns = (vertices, edges, faces, open_edges, area, volume)
+    columns = (*cells, area, volume)
     for v, e, f, border, size, content in zip(*(x.tolist() for x in columns), strict=True):
         euler, closed = v - e + f, border == 0
         genus = (2 - euler) // 2 if closed else None

@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
+from shapeopt.mesh.components import connected
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 ROUNDS = 3
 """How often a shorter loop is sought from a vertex on the one found before."""
 
 
-def handle_loop(mesh: PolygonMesh, start: int) -> Int64[Tensor, "k"]:
+def handle_loop(mesh: PolygonMesh, polygon: int) -> Int64[Tensor, "k"]:
     """The vertices, in order, of a short loop of edges that does not bound a part of the surface.
 
     It goes round a handle or through one: either way the handle goes when the loop shrinks to a
@@ -28,10 +29,11 @@ def handle_loop(mesh: PolygonMesh, start: int) -> Int64[Tensor, "k"]:
 
     Args:
         mesh: any device.
-        start: a vertex of a closed component with a handle; the loop is on that component.
+        polygon: one of a closed component with a handle; the loop is on that component, and is
+            first sought from the polygon's first corner.
     """
-    surface = _Component(mesh, start)
-    best = surface.loop_from(start)
+    surface = _Component(mesh, polygon)
+    best = surface.loop_from(int(mesh.face_vertices[mesh.face_offsets[polygon]]))
     for _ in range(ROUNDS):
         found = surface.loop_from(int(best.vertices[0]))  # the other side, seen from the root
         if not found.length < best.length:
@@ -46,18 +48,16 @@ class _Loop(NamedTuple):
 
 
 class _Component:
-    """Edges and polygons of the component of a vertex."""
+    """Edges and polygons of the component of a polygon."""
 
-    def __init__(self, mesh: PolygonMesh, start: int):
-        from scipy.sparse.csgraph import breadth_first_order
-
+    def __init__(self, mesh: PolygonMesh, polygon: int):
+        interior = (mesh.edge_faces >= 0).all(dim=1)
+        label = connected(mesh.num_faces, mesh.edge_faces[interior]).cpu().numpy()
         ends, faces = mesh.edges.cpu().numpy(), mesh.edge_faces.cpu().numpy()
         lengths = mesh.edge_lengths().detach().cpu().double().numpy()
         lengths = lengths + 1e-12 * lengths.max()  # an edge of no length would be none
-        whole = _graph(ends, lengths, mesh.num_vertices)
-        is_here = np.zeros(mesh.num_vertices, bool)
-        is_here[breadth_first_order(whole, start, directed=False)[0]] = True
-        here = is_here[ends[:, 0]]
+        # By polygons: components may touch in a vertex.
+        here = label[faces.max(axis=1)] == label[polygon]
         self.ends, self.faces, self.lengths = ends[here], faces[here], lengths[here]
         self.graph = _graph(self.ends, self.lengths, mesh.num_vertices)
         self.num_faces = mesh.num_faces

@@ -9,8 +9,10 @@ import torch
 import trimesh
 
 from shapeopt import PolygonMesh
-from shapeopt.mesh.components import connected
+from shapeopt.losses import Topology
+from shapeopt.mesh.components import cells_of, connected
 from shapeopt.mesh.handles import handle_loop
+from tests.solids import polygons_of
 
 
 def mesh(made: trimesh.Trimesh) -> PolygonMesh:
@@ -40,18 +42,18 @@ def separates(surface: PolygonMesh, loop: torch.Tensor) -> bool:
     return len(connected(surface.num_faces, pairs).unique()) > 1
 
 
-@pytest.mark.parametrize("start", [0, 100, 333])
-def test_the_shortest_loop_round_a_tube(start):
+@pytest.mark.parametrize("polygon", [0, 100, 333])
+def test_the_shortest_loop_round_a_tube(polygon):
     made = mesh(trimesh.creation.torus(0.3, 0.1, major_sections=40, minor_sections=16))
-    loop = handle_loop(made, start)
+    loop = handle_loop(made, polygon)
     assert length(made, loop) == pytest.approx(16 * 2 * 0.1 * math.sin(math.pi / 16))
     assert_loop_of_edges(made, loop)
 
 
-@pytest.mark.parametrize("start", [0, 100, 333])
-def test_a_short_loop_through_a_narrow_hole(start):
+@pytest.mark.parametrize("polygon", [0, 100, 333])
+def test_a_short_loop_through_a_narrow_hole(polygon):
     made = mesh(trimesh.creation.torus(0.3, 0.25, major_sections=40, minor_sections=16))
-    loop = handle_loop(made, start)
+    loop = handle_loop(made, polygon)
     assert_loop_of_edges(made, loop)
     shortest = 40 * 2 * 0.05 * math.sin(math.pi / 40)
     assert shortest < length(made, loop) < 1.5 * shortest
@@ -87,20 +89,39 @@ def lattice(columns: int, rows: int, layers: int) -> np.ndarray:
     [((1, 1, 0), 1), ((2, 1, 0), 2), ((1, 1, 1), 5), ((8, 5, 0), 40), ((3, 3, 3), 81)],
 )
 def test_many_handles(cells, genus):
-    """From any vertex: a loop that does not separate, as short as a bar is thick."""
+    """From any polygon: a loop that does not separate, as short as a bar is thick."""
     surface = surface_of_cells(lattice(*cells))
     assert surface.euler_characteristic == 2 - 2 * genus
-    for start in range(0, surface.num_vertices, 97):
-        loop = handle_loop(surface, start)
+    for polygon in range(0, surface.num_faces, 97):
+        loop = handle_loop(surface, polygon)
         assert_loop_of_edges(surface, loop)
         assert not separates(surface, loop)
         assert length(surface, loop) == 4
 
 
-def test_the_component_of_the_start():
+def test_the_component_of_the_polygon():
     thin = trimesh.creation.torus(0.3, 0.02, major_sections=20, minor_sections=8)
     thick = trimesh.creation.torus(0.3, 0.1, major_sections=20, minor_sections=8)
     both = mesh(trimesh.util.concatenate([thin, thick.apply_translation([2, 0, 0])]))
-    for start, tube in ((0, 0.02), (both.num_vertices - 1, 0.1)):
-        found = length(both, handle_loop(both, start))
+    for polygon, tube in ((0, 0.02), (both.num_faces - 1, 0.1)):
+        found = length(both, handle_loop(both, polygon))
         assert found == pytest.approx(8 * 2 * tube * math.sin(math.pi / 8))
+
+
+def test_components_that_touch():
+    """A ring of cells, and two cells that touch a corner of it in one vertex each."""
+    full = np.zeros((5, 5, 3), bool)
+    full[1:4, 1:4, 1] = True
+    full[2, 2, 1] = False
+    alone = surface_of_cells(full)
+    full[0, 0, 0] = full[4, 4, 2] = True
+    touching = surface_of_cells(full)
+    assert touching.num_vertices == alone.num_vertices + 14
+    label = connected(touching.num_faces, touching.edge_faces).unique(return_inverse=True)[1]
+    assert sorted(cells_of(touching, label).genus.tolist()) == [0, 0, 1]
+    on_ring = int(torch.nonzero(label == label.bincount().argmax())[0])
+    loop = handle_loop(touching, on_ring)
+    assert length(touching, loop) == 4
+    ball = PolygonMesh.from_polygons(touching.vertices.requires_grad_(), polygons_of(touching))
+    loss = Topology(1.0)(ball)
+    assert float(loss.detach()) == pytest.approx(4 + 2 * math.sqrt(6))
