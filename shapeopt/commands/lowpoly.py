@@ -57,10 +57,7 @@ def run(
     """
     check_suffix(output)
     manifold_library()
-    if not effort > 0:
-        raise InputError(f"--effort is {effort}; it must be positive")
-    if error is not None and not error > 0:
-        raise InputError(f"--error is {error:g}; it must be a fraction of the longest side")
+    _check(error, effort)
     with told(f"reading {scan} ..."):
         cloud = load(scan, seed=seed)
     with _Bar() as bar:
@@ -70,12 +67,14 @@ def run(
             error,
             parts=parts,
             triangles=triangles,
+            convex=convex is not None,
             seed=seed,
             steps=effort,
             progress=bar.update,
         )
     _write(found, cloud, output)
     if convex is not None:
+        assert found.network is not None
         with torch.no_grad():
             solids = HalfSpaces().part_surfaces(found.network)
         undone = [cloud.normalisation.undo_mesh(solid) for solid in solids.values()]
@@ -85,6 +84,13 @@ def run(
     if note := pieces_note(found.surface, output):
         show(note)
     show(f"in {output}" + (f", its convex parts in {convex}" if convex is not None else ""))
+
+
+def _check(error: float | None, effort: float) -> None:
+    if not effort > 0:
+        raise InputError(f"--effort is {effort}; it must be positive")
+    if error is not None and not error > 0:
+        raise InputError(f"--error is {error:g}; it must be a fraction of the longest side")
 
 
 def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
@@ -104,7 +110,7 @@ def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
     if surface is found.union and found.union.num_split:
         lines.append(f"{found.union.num_split} faces with holes were cut into simple polygons")
     if faces is not None and abs(surface.num_faces - faces) > TOLERANCE * faces:
-        lines.append(_missed_faces(surface.num_faces, faces))
+        lines.append(_missed_faces(surface.num_faces, faces, surface is found.union))
     if error is not None and found.distance > error:
         lines.append(
             f"an error of {error:g} was asked for and not reached: the parts have too few planes "
@@ -113,11 +119,13 @@ def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
     return lines
 
 
-def _missed_faces(got: int, wanted: int) -> str:
+def _missed_faces(got: int, wanted: int, of_parts: bool) -> str:
+    if not of_parts:
+        return f"{wanted:,} triangles were asked for: fewer than {got:,} would touch themselves"
     if got < wanted:
         return (
-            f"{wanted:,} faces were asked for: {got:,} is what the planes make that bring "
-            "something at this distance; more steps (--effort) let more of them find a use"
+            f"{wanted:,} faces were asked for: {got:,} is what those planes of convex parts make "
+            "that bring something at this distance; --triangles makes as many as asked for"
         )
     return (
         f"{wanted:,} faces were asked for and not reached: every plane that is left closes a part; "
@@ -127,6 +135,8 @@ def _missed_faces(got: int, wanted: int) -> str:
 
 def _parts_of(found: LowPoly) -> list[int]:
     """The convex part that each polygon of the union belongs to; -1 in the border of the box."""
+    assert found.network is not None
+    assert found.union is not None
     parts, planes, _ = found.network.planes.shape
     own = found.union.face_planes // planes
     return torch.where(own < parts, own, -1).tolist()

@@ -4,7 +4,7 @@ All in normalised units; NumPy float64 in and out, because measuring is not diff
 """
 
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -61,13 +61,25 @@ class MeshReference:
     def nearest(
         self, points: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-        # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.mesh.nearest_triangles import nearest_on_triangles
+        face, at = self._closest(points)
+        return np.linalg.norm(points - at, axis=1), self.triangle_normals()[face]
 
-        queries = np.ascontiguousarray(points, dtype=np.float64)
-        face, weights = nearest_on_triangles(queries, self.vertices, self.faces)
-        at = (weights[:, :, None] * self.vertices[self.faces[face]]).sum(axis=1)
-        return np.linalg.norm(queries - at, axis=1), self.triangle_normals()[face]
+    def closest(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """The nearest point of the mesh to each point."""
+        return self._closest(points)[1]
+
+    def _closest(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
+        face, weights = self._tree.nearest(np.ascontiguousarray(points, dtype=np.float64))
+        return face, (weights[:, :, None] * self.vertices[self.faces[face]]).sum(axis=1)
+
+    @cached_property
+    def _tree(self) -> Any:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.mesh.nearest_triangles import TriangleTree
+
+        return TriangleTree(self.vertices, self.faces)
 
     def triangle_normals(self) -> Float[np.ndarray, "t 3"]:
         """Unit normals of the triangles; zero for one without area."""

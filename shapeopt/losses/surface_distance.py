@@ -79,13 +79,12 @@ def distance_to_planes(points: Float[Tensor, "n 3"], cloud: PointCloud) -> Float
 def distance_to_surface(points: Float[Tensor, "n 3"], surface: PolygonMesh) -> Float[Tensor, "n"]:
     """Exact distance to the nearest point of the polygons; gradients reach the vertices."""
     # Imported here, so that importing the package does not load the compiler.
-    from shapeopt.mesh.nearest_triangles import nearest_on_triangles
+    from shapeopt.mesh.nearest_triangles import TriangleTree
 
     vertices, targets = (x.detach().cpu().double().contiguous() for x in (surface.vertices, points))
     triangles = surface.triangles()
-    nearest, weights = nearest_on_triangles(
-        targets.numpy(), vertices.numpy(), triangles.cpu().contiguous().numpy()
-    )
+    tree = TriangleTree(vertices.numpy(), triangles.cpu().contiguous().numpy())
+    nearest, weights = tree.nearest(targets.numpy())
     corners = surface.vertices[triangles[torch.from_numpy(nearest).to(triangles.device)]]
     at = (torch.from_numpy(weights).to(corners)[:, :, None] * corners).sum(dim=1)
     return safe_norm(points.to(corners) - at)

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 
 from shapeopt.data.cloud import PointCloud
-from shapeopt.mesh.nearest_triangles import nearest_on_triangles
+from shapeopt.mesh.nearest_triangles import TriangleTree
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 
 SAMPLES = 20_000
@@ -60,8 +60,7 @@ def _shares(mesh: PolygonMesh, cloud: PointCloud) -> Float[np.ndarray, "t"]:
     every = -(-len(cloud.points) // SAMPLES)
     points = cloud.points[::every].double().contiguous()
     vertices, triangles = mesh.vertices.detach().double().contiguous(), mesh.triangles()
-    nearest, weights = nearest_on_triangles(
-        points.numpy(), vertices.numpy(), triangles.contiguous().numpy()
-    )
+    tree = TriangleTree(vertices.numpy(), triangles.contiguous().numpy())
+    nearest, weights = tree.nearest(points.numpy())
     at = (torch.from_numpy(weights)[:, :, None] * vertices[triangles[nearest]]).sum(dim=1)
     return np.bincount(nearest, (points - at).norm(dim=1).numpy(), minlength=mesh.num_faces)

@@ -1,4 +1,4 @@
-"""From a cloud and a goal to a union of convex parts that reaches it."""
+"""From a cloud and a goal to a union of convex parts, or to triangles, that reach it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -29,8 +29,8 @@ FACES_TIMES_ERROR = 1.2
 """Faces that a shape of longest side 1 is first thought to need, times the mean distance: somewhat
 more than the Stanford bunny does."""
 START_FACES = 700
-"""Triangles come from a union with planes for at least so many faces: a coarser one lets thin parts
-fuse, and what it has fused no collapse parts again."""
+"""A union that triangles come from has planes for at least so many faces: a coarser one lets thin
+parts fuse, and what it has fused no collapse parts again."""
 ATTEMPTS = 3
 """Fits, from other starts, until the union has the genus of a closed scan."""
 TOPOLOGY_WEIGHT = 5e-4
@@ -54,15 +54,16 @@ class LowPoly:
     """What was found, in normalised units.
 
     Attributes:
-        network: the convex parts, without idle planes.
+        network: the convex parts, without idle planes; None for triangles that come from the scan's
+            own mesh.
         union: their surface, without cavities; no graph.
         surface: the result: the union, or triangles near it.
         measures: of the result, see :func:`shapeopt.evaluation.measures.evaluate`; lengths in
             longest sides.
     """
 
-    network: ConvexUnion
-    union: UnionSurface
+    network: ConvexUnion | None
+    union: UnionSurface | None
     surface: PolygonMesh
     measures: dict[str, float]
 
@@ -79,13 +80,15 @@ def find(
     *,
     parts: int | None = None,
     triangles: bool = False,
+    convex: bool = False,
     seed: int = 0,
     steps: float = 1.0,
     progress: Progress | None = None,
 ) -> LowPoly:
     """Fits, shapes, and takes out what does nothing.
 
-    For triangles the fit is enough to start from: its vertices are then moved one by one.
+    Triangles start from the scan's own mesh if that is closed and in one piece, and no number of
+    parts is given; or else from the fitted union. Their vertices are then moved one by one.
 
     Args:
         cloud: normalised.
@@ -93,6 +96,7 @@ def find(
         error: mean distance to reach, in longest sides of the cloud.
         parts: convex parts; as many as suit the number of faces if None.
         triangles: whether the result is of triangles, and ``faces`` their number.
+        convex: whether the parts are wanted beside triangles that need none.
         seed: of everything random.
         steps: factor on the numbers of steps.
         progress: is told how far it is.
@@ -109,12 +113,15 @@ def find(
     if count < 1:
         raise InputError(f"parts is {count}; there must be at least 1")
     per_part = max(6, math.ceil(planes / count))
+    start = _own_mesh(cloud) if triangles and parts is None else None
+    if start is not None and not convex:
+        return _triangulated(None, start, cloud, goal, wanted, _moving(steps), seed, progress)
     batches = BatchSource(cloud, POOL, BATCH, seed=seed)
     settings = FitSettings(steps=_scaled(FitSettings().steps, steps))
     topology = _topology(cloud)
     network = _fitted(count, per_part, batches, cloud, settings, topology, progress)
     if triangles:
-        return _triangulated(network, batches, cloud, goal, wanted, _moving(steps), progress)
+        return _triangulated(network, start, cloud, goal, wanted, _moving(steps), seed, progress)
     shaping = ShapeSettings(
         steps=_scaled(ShapeSettings().steps, steps),
         # Small faces vanish under steps that are right for large ones.
@@ -151,8 +158,7 @@ def _fitted(
         network = without_strays(network, cloud.points)
         if topology is None:
             return network
-        with torch.no_grad():
-            surface = without_cavities(HalfSpaces()(network))
+        surface = outer_surface(network)
         wanted = 2 * topology.components - 2 * topology.genus
         missed = abs(surface.euler_characteristic - wanted)
         if best is None or missed < best[0]:
@@ -165,6 +171,26 @@ def _fitted(
 
 def _topology(cloud: PointCloud) -> Topology | None:
     """No more components and handles than the scan, if that is a closed mesh."""
+    mesh = _closed_mesh(cloud)
+    if mesh is None:
+        return None
+    components = certify(mesh).components
+    genus = sum(part.genus or 0 for part in components)
+    return Topology(TOPOLOGY_WEIGHT, len(components), genus)
+
+
+def _own_mesh(cloud: PointCloud) -> PolygonMesh | None:
+    """The scan's mesh if it is closed and in one piece; of several some may be specks or hollows,
+    and some may reach into each other."""
+    mesh = _closed_mesh(cloud)
+    if mesh is None:
+        return None
+    components = certify(mesh).components
+    return mesh if len(components) == 1 and (components[0].volume or 0) > 0 else None
+
+
+def _closed_mesh(cloud: PointCloud) -> PolygonMesh | None:
+    """The scan if it is a closed manifold mesh."""
     reference = cloud.reference
     if not isinstance(reference, MeshReference):
         return None
@@ -173,15 +199,11 @@ def _topology(cloud: PointCloud) -> Topology | None:
         mesh = PolygonMesh.from_polygons(vertices, reference.faces.tolist())
     except InputError:  # such as three triangles at an edge
         return None
-    checked = certify(mesh)
-    if not checked.is_clean:
-        return None
-    genus = sum(part.genus or 0 for part in checked.components)
-    return Topology(TOPOLOGY_WEIGHT, len(checked.components), genus)
+    return mesh if certify(mesh).is_clean else None
 
 
 def measured(
-    network: ConvexUnion,
+    network: ConvexUnion | None,
     cloud: PointCloud,
     samples: int = 100_000,
     surface: PolygonMesh | None = None,
@@ -191,9 +213,9 @@ def measured(
     Raises:
         ExtractionError: if the union cannot be built.
     """
-    with torch.no_grad():
-        union = without_cavities(HalfSpaces()(network))
+    union = None if network is None else outer_surface(network)
     chosen = union if surface is None else surface
+    assert chosen is not None
     measures = evaluate(chosen, _reference(cloud), samples)
     lengths = ("distance", "distance_to_truth", "distance_from_truth", "hausdorff")
     side = _side(cloud)
@@ -201,21 +223,36 @@ def measured(
     return LowPoly(network, union, chosen, scaled)
 
 
+def outer_surface(network: ConvexUnion) -> UnionSurface:
+    """The exact surface without hollows, and without graph.
+
+    Raises:
+        ExtractionError: if the union cannot be built.
+    """
+    with torch.no_grad():
+        return without_cavities(HalfSpaces()(network))
+
+
 def _triangulated(
-    network: ConvexUnion,
-    batches: BatchSource,
+    network: ConvexUnion | None,
+    start: PolygonMesh | None,
     cloud: PointCloud,
     goal: Goal,
     count: int,
     settings: TriangleSettings,
+    seed: int,
     progress: Progress | None,
 ) -> LowPoly:
-    """As many triangles as asked for; for an error as many as reach it, found by trying."""
-    network = without_strays(without_idle_planes(network), cloud.points)
-    with torch.no_grad():
-        union = without_cavities(HalfSpaces()(network))
+    """As many triangles as asked for; for an error as many as reach it, found by trying.
+
+    From the union of the network, unless there is another start.
+    """
+    if network is not None:
+        network = without_strays(without_idle_planes(network), cloud.points)
+        start = outer_surface(network) if start is None else start
+    assert start is not None
     for _ in range(ROUNDS):
-        mesh = freed(union, count, batches, cloud, settings, progress)
+        mesh = freed(start, count, cloud, settings, seed=seed, progress=progress)
         found = measured(network, cloud, surface=mesh)
         if goal.error is None:
             break
@@ -240,8 +277,7 @@ def _to_faces(
     price = shape(network, batches, cloud, goal, settings, progress, topology=topology)
     short = _shorter(settings, 5)
     for _ in range(ROUNDS):
-        with torch.no_grad():
-            surface = without_cavities(HalfSpaces()(network))
+        surface = outer_surface(network)
         excess = surface.num_faces - faces
         if excess <= TOLERANCE * faces:
             break

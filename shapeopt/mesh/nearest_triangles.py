@@ -23,25 +23,33 @@ FLAT = 1e-12
 """Squared height of a triangle, in longest sides, below which the inside alone does not decide."""
 
 
-def nearest_on_triangles(
-    points: Float64[np.ndarray, "n 3"],
-    vertices: Float64[np.ndarray, "v 3"],
-    triangles: Int64[np.ndarray, "t 3"],
-) -> tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "n 3"]]:
-    """The triangle on which the nearest point of the mesh lies, and its barycentric weights there.
+class TriangleTree:
+    """A mesh that is asked for its nearest points.
 
-    Triangles may have no area. The weights are of the three corners in their order; up to rounding
-    they are at least 0 and sum to 1. Arrays must be contiguous; there must be a triangle.
+    Args:
+        vertices, triangles: contiguous; triangles may have no area, and there must be one.
     """
-    order = np.argsort(_places(vertices, triangles))
-    leaves = 1
-    while leaves * IN_LEAF < len(triangles):
-        leaves *= 2
-    corners = np.ascontiguousarray(vertices[triangles[order]]).reshape(-1, 9)
-    found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
-    given = points, corners, _boxes(corners, leaves), found, weights
-    in_parts(_nearest, len(points), SMALL, *given)
-    return order[found], weights
+
+    def __init__(self, vertices: Float64[np.ndarray, "v 3"], triangles: Int64[np.ndarray, "t 3"]):
+        self._order = np.argsort(_places(vertices, triangles))
+        leaves = 1
+        while leaves * IN_LEAF < len(triangles):
+            leaves *= 2
+        self._corners = np.ascontiguousarray(vertices[triangles[self._order]]).reshape(-1, 9)
+        self._boxes = _boxes(self._corners, leaves)
+
+    def nearest(
+        self, points: Float64[np.ndarray, "n 3"]
+    ) -> tuple[Int64[np.ndarray, "n"], Float64[np.ndarray, "n 3"]]:
+        """The triangle on which the nearest point of the mesh lies, and its barycentric weights.
+
+        The weights are of the three corners in their order; up to rounding they are at least 0 and
+        sum to 1. The points must be contiguous.
+        """
+        found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
+        given = points, self._corners, self._boxes, found, weights
+        in_parts(_nearest, len(points), SMALL, *given)
+        return self._order[found], weights
 
 
 @kernel
@@ -101,7 +109,7 @@ def _boxes(corners, leaves):
 @kernel
 @no_type_check
 def _nearest(part, start, stop, points, corners, boxes, chosen, weights):
-    """Depth first, the nearer half first; see :func:`nearest_on_triangles`."""
+    """Depth first, the nearer half first; see :class:`TriangleTree`."""
     leaves, triangles = len(boxes) // 2, len(corners)
     waiting, lengths = np.empty(64, np.int64), np.empty(64)
     for i in range(start, stop):

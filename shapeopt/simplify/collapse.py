@@ -1,20 +1,10 @@
 """Fewer triangles for a mesh: edges are collapsed, the cheapest first."""
 
-import heapq
-from collections import defaultdict
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from shapeopt.errors import InputError
 from shapeopt.mesh.polygon_mesh import PolygonMesh
-
-REGULARISATION = 1e-3
-"""Pull of a merged vertex towards the middle of its edge, for where planes leave it free."""
-FLIP_COSINE = 0.2
-"""Least cosine between a triangle's normals before and after."""
 
 
 def collapse_edges(
@@ -47,145 +37,15 @@ def collapse_edges(
         raise InputError(f"error is {error}; it must be a length, 0 or more")
     if not mesh.is_closed:
         raise InputError("only closed surfaces are collapsed")
-    state = _State.of(mesh)
-    _collapse_all(state, triangles or 4, np.inf if error is None else error)
-    return state.built()
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.simplify.collapse_compiled import collapse
 
-
-@dataclass
-class _State:
-    """A triangle mesh that shrinks.
-
-    Attributes:
-        points: of all vertices; those that are gone keep their row.
-        quadrics: 4 x 4 for each vertex, and in ``weights`` the area in them.
-        triangles: that are left, by number.
-        around: the triangles at each vertex.
-        stamps: change when a vertex does, to tell queued collapses that are out of date.
-    """
-
-    points: Float[np.ndarray, "v 3"]
-    quadrics: Float[np.ndarray, "v 4 4"]
-    weights: Float[np.ndarray, "v"]
-    triangles: dict[int, tuple[int, int, int]]
-    around: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    stamps: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-
-    @staticmethod
-    def of(mesh: PolygonMesh) -> "_State":
-        points = mesh.vertices.detach().double().cpu().numpy().copy()
-        corners = mesh.triangles().cpu().numpy()
-        normals = mesh.face_normals.detach().double().cpu().numpy()
-        normals = normals[mesh.triangle_faces().cpu().numpy()]
-        a, b, c = (points[corners[:, i]] for i in range(3))
-        areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-        planes = np.concatenate([normals, -(normals * a).sum(axis=1, keepdims=True)], axis=1)
-        quadrics = np.zeros((len(points), 4, 4))
-        weights = np.zeros(len(points))
-        own = areas[:, None, None] * planes[:, :, None] * planes[:, None, :]
-        for i in range(3):
-            np.add.at(quadrics, corners[:, i], own)
-            np.add.at(weights, corners[:, i], areas)
-        state = _State(points, quadrics, weights, dict(enumerate(map(tuple, corners.tolist()))))
-        for name, triangle in state.triangles.items():
-            for vertex in triangle:
-                state.around[vertex].add(name)
-        return state
-
-    def neighbours(self, vertex: int) -> set[int]:
-        """Vertices that share an edge with this one."""
-        found = {v for name in self.around[vertex] for v in self.triangles[name]}
-        return found - {vertex}
-
-    def place(self, u: int, v: int) -> tuple[float, Float[np.ndarray, "3"]]:
-        """Squared distance to the planes, summed, and the place of the vertex that two become."""
-        quadric, weight = self.quadrics[u] + self.quadrics[v], self.weights[u] + self.weights[v]
-        middle = (self.points[u] + self.points[v]) / 2
-        lean = REGULARISATION * max(weight, 1e-300)
-        matrix = quadric[:3, :3] + lean * np.eye(3)
-        best = np.linalg.solve(matrix, lean * middle - quadric[:3, 3])
-        places = [best, self.points[u], self.points[v]]
-        costs = [_cost(quadric, place) for place in places]
-        least = int(np.argmin(costs))
-        return costs[least], places[least]
-
-    def allows(self, u: int, v: int, place: Float[np.ndarray, "3"]) -> bool:
-        """Whether the collapse keeps a manifold and turns no triangle over."""
-        shared = self.around[u] & self.around[v]
-        if len(shared) != 2 or len(self.neighbours(u) & self.neighbours(v)) != 2:
-            return False
-        if len(self.triangles) <= 4:
-            return False
-        for moved in (u, v):
-            for name in self.around[moved] - shared:
-                before = self.points[list(self.triangles[name])]
-                after = np.array(
-                    [place if x == moved else self.points[x] for x in self.triangles[name]]
-                )
-                one = np.cross(before[1] - before[0], before[2] - before[0])
-                two = np.cross(after[1] - after[0], after[2] - after[0])
-                size = np.linalg.norm(one) * np.linalg.norm(two)
-                # A sliver's normal is rounding: it may come out any way, but not without area.
-                if np.linalg.norm(two) <= 1e-12 or (
-                    not _is_sliver(before) and one @ two < FLIP_COSINE * size
-                ):
-                    return False
-        return True
-
-    def collapse(self, u: int, v: int, place: Float[np.ndarray, "3"]) -> None:
-        """Makes v part of u."""
-        for name in self.around[u] & self.around[v]:
-            for vertex in self.triangles.pop(name):
-                self.around[vertex].discard(name)
-        for name in self.around.pop(v):
-            a, b, c = (u if x == v else x for x in self.triangles[name])
-            self.triangles[name] = (a, b, c)
-            self.around[u].add(name)
-        self.points[u] = place
-        self.quadrics[u] += self.quadrics[v]
-        self.weights[u] += self.weights[v]
-        self.stamps[u] += 1
-        self.stamps[v] = -1
-
-    def built(self) -> PolygonMesh:
-        """What is left, with the vertices it uses."""
-        corners = np.array(list(self.triangles.values()))
-        used, place = np.unique(corners, return_inverse=True)
-        polygons = place.reshape(-1, 3).tolist()
-        return PolygonMesh.from_polygons(torch.from_numpy(self.points[used]), polygons)
-
-
-def _collapse_all(state: _State, triangles: int, error: float) -> None:
-    queue: list[tuple[float, int, int, int, int]] = []
-
-    def add(u: int, v: int) -> None:
-        u, v = min(u, v), max(u, v)
-        cost, _ = state.place(u, v)
-        if cost <= error**2 * max(state.weights[u] + state.weights[v], 1e-300):
-            heapq.heappush(queue, (cost, u, v, state.stamps[u], state.stamps[v]))
-
-    for u in sorted(state.around):
-        for v in sorted(state.neighbours(u)):
-            if u < v:
-                add(u, v)
-    while queue and len(state.triangles) > triangles:
-        _, u, v, *stamps = heapq.heappop(queue)
-        if [state.stamps[u], state.stamps[v]] != stamps:
-            continue
-        _, place = state.place(u, v)
-        if state.allows(u, v, place):
-            state.collapse(u, v, place)
-            for other in sorted(state.neighbours(u)):
-                add(u, other)
-
-
-def _cost(quadric: Float[np.ndarray, "4 4"], place: Float[np.ndarray, "3"]) -> float:
-    """Squared distance to the planes, summed over areas."""
-    padded = np.append(place, 1.0)
-    return max(float(padded @ quadric @ padded), 0.0)
-
-
-def _is_sliver(corners: Float[np.ndarray, "3 3"]) -> bool:
-    sides = np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1)
-    area = np.linalg.norm(np.cross(corners[1] - corners[0], corners[2] - corners[0]))
-    return bool(area < 0.02 * sides.max() ** 2)
+    points = mesh.vertices.detach().double().cpu().numpy().copy()
+    corners = mesh.triangles().cpu().numpy().copy()
+    normals = mesh.face_normals.detach().double().cpu().numpy()
+    normals = normals[mesh.triangle_faces().cpu().numpy()]
+    error = np.inf if error is None else error
+    is_left = collapse(points, corners, normals, triangles or 4, error)
+    used, place = np.unique(corners[is_left], return_inverse=True)
+    polygons = place.reshape(-1, 3).tolist()
+    return PolygonMesh.from_polygons(torch.from_numpy(points[used]), polygons)

@@ -73,6 +73,27 @@ def test_a_number_of_triangles(tmp_path, scan, capsys):
     assert capsys.readouterr().out.startswith("60 triangles, ")
 
 
+@pytest.mark.parametrize("options", [["--parts=4"], ["--convex"]])
+def test_triangles_with_parts(tmp_path, scan, options, capsys):
+    folder = tmp_path / "parts"
+    options = [*options, str(folder)] if options == ["--convex"] else options
+    out = tmp_path / "out.obj"
+    main(
+        [
+            "lowpoly",
+            str(scan),
+            "-o",
+            str(out),
+            "--faces=60",
+            "--triangles",
+            "--effort=.02",
+            *options,
+        ]
+    )
+    assert len(trimesh.load(out, force="mesh").faces) == 60
+    assert bool(list(folder.glob("*.obj"))) == (options != ["--parts=4"])
+
+
 @pytest.mark.slow
 def test_the_goals_are_reached(tmp_path, scan, capsys, monkeypatch):
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""The search fits again until the union has the genus of a closed scan."""
+"""What the search starts from: the scan's own mesh, or a union that has its genus."""
 
 import pytest
 import torch
@@ -61,3 +61,21 @@ def test_only_a_closed_scan_has_a_genus(tmp_path):
     trimesh.util.concatenate([ball, torus]).export(tmp_path / "two.ply")
     found = [search._topology(load(tmp_path / f"{x}.ply", seed=0)) for x in ("open", "two")]
     assert found == [None, Topology(search.TOPOLOGY_WEIGHT, components=2, genus=1)]
+
+
+def test_triangles_start_from_a_scan_that_is_closed_and_in_one_piece(tmp_path):
+    ball = trimesh.creation.icosphere(2)
+    two = trimesh.util.concatenate([ball, ball.copy().apply_translation([3, 0, 0])])
+    inside_out = ball.copy()
+    inside_out.invert()
+    shell = trimesh.util.concatenate([ball.copy().apply_scale(2), inside_out])
+    ball.export(tmp_path / "ball.ply")
+    ball.submesh([range(200)], append=True).export(tmp_path / "open.ply")
+    two.export(tmp_path / "two.ply")
+    shell.export(tmp_path / "hollow.ply")
+    found = {
+        name: search._own_mesh(load(tmp_path / f"{name}.ply", seed=0))
+        for name in ("ball", "open", "two", "hollow")
+    }
+    assert found["ball"].num_faces == len(ball.faces)
+    assert [name for name, mesh in found.items() if mesh is None] == ["open", "two", "hollow"]

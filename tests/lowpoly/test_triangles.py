@@ -1,12 +1,14 @@
 """Triangles whose vertices move freely."""
 
 import torch
+import trimesh
 
+from shapeopt import PolygonMesh
+from shapeopt.data.loading import load
 from shapeopt.data.shapes import ellipsoid
 from shapeopt.evaluation.measures import evaluate
 from shapeopt.lowpoly.triangles import TriangleSettings, freed
 from shapeopt.mesh.certificate import certify
-from shapeopt.training.batches import BatchSource
 from tests.solids import ball_solid
 
 
@@ -15,10 +17,9 @@ def test_they_come_nearer_and_stay_closed():
     cloud = ellipsoid([0.4, 0.37, 0.34], 5000, seed=0)
     radius = float(cloud.points.norm(dim=1).max())
     ball = ball_solid(radius, 2).detach()
-    batches = BatchSource(cloud, 2000, 500)
-    collapsed = freed(ball, 80, batches, cloud, TriangleSettings(1, 1, (1,), 0, learning_rate=0.0))
+    collapsed = freed(ball, 80, cloud, TriangleSettings(1, 1, (1,), turns=0, learning_rate=0.0))
     settings = TriangleSettings(10, 30, turns=1, learning_rate=0.05, samples=1000)
-    found = [freed(ball, 80, batches, cloud, settings) for _ in range(2)]
+    found = [freed(ball, 80, cloud, settings) for _ in range(2)]
     assert found[0].num_faces == collapsed.num_faces == 80
     report = certify(found[0])
     assert report.is_clean
@@ -29,3 +30,16 @@ def test_they_come_nearer_and_stay_closed():
     assert bool(((found[0].face_normals * corners.mean(dim=1)).sum(dim=1) > 0).all())
     # The same every time.
     assert torch.equal(found[0].vertices, found[1].vertices)
+
+
+def test_what_is_there_already_is_kept(tmp_path):
+    """Of a box all is said by its corners: no movement brings anything."""
+    trimesh.creation.box().subdivide().export(tmp_path / "box.ply")
+    cloud = load(tmp_path / "box.ply", seed=0)
+    box = PolygonMesh.from_polygons(
+        torch.from_numpy(cloud.reference.vertices), cloud.reference.faces.tolist()
+    )
+    settings = TriangleSettings(5, 5, turns=1, samples=500, judging=1000, learning_rate=0.1)
+    found = freed(box, 12, cloud, settings)
+    assert found.num_faces == 12
+    assert evaluate(found, cloud.reference, 5000)["distance"] < 1e-9

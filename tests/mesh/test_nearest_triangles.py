@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from shapeopt.mesh.nearest_triangles import nearest_on_triangles
+from shapeopt.mesh.nearest_triangles import TriangleTree
 from tests.solids import ball_solid
 
 
 def distances(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """What is tested, by the place that its weights give."""
-    found, weights = nearest_on_triangles(points, vertices, triangles)
+    found, weights = TriangleTree(vertices, triangles).nearest(points)
     assert weights.min() >= -1e-15
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=0, atol=1e-15)
     at = (weights[:, :, None] * vertices[triangles[found]]).sum(axis=1)
@@ -103,7 +103,7 @@ def test_threads_change_nothing():
         found = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(nearest_on_triangles(points, *random_triangles(300, 0.1)))
+            found.append(TriangleTree(*random_triangles(300, 0.1)).nearest(points))
     finally:
         torch.set_num_threads(threads)
     for one, two in zip(*found, strict=True):
