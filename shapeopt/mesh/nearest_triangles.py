@@ -46,8 +46,10 @@ class TriangleTree:
         The weights are of the three corners in their order; up to rounding they are at least 0 and
         sum to 1. The points must be contiguous.
         """
+        # Neighbours one after the other: what one has found is not far from what the next will.
+        turn = np.argsort(_places(points, np.arange(len(points))[:, None]))
         found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
-        given = points, self._corners, self._boxes, found, weights
+        given = points, turn, self._corners, self._boxes, found, weights
         in_parts(_nearest, len(points), SMALL, *given)
         return self._order[found], weights
 
@@ -55,20 +57,21 @@ class TriangleTree:
 @kernel
 @no_type_check
 def _places(vertices, triangles):
-    """Of each triangle's centre the place along the Morton curve: 21 bits of each coordinate."""
+    """Of the middle of each one's corners the place along the Morton curve: 21 bits of each
+    coordinate."""
     lowest, highest = np.full(3, np.inf), np.full(3, -np.inf)
     for vertex in range(len(vertices)):
         for axis in range(3):
             lowest[axis] = min(lowest[axis], vertices[vertex, axis])
             highest[axis] = max(highest[axis], vertices[vertex, axis])
     side = max(np.max(highest - lowest), 1e-300)
-    places = np.empty(len(triangles), np.int64)
+    places, count = np.empty(len(triangles), np.int64), triangles.shape[1]
     for triangle in range(len(triangles)):
         place = 0
         for axis in range(3):
             middle = 0.0
-            for corner in range(3):
-                middle += vertices[triangles[triangle, corner], axis] / 3
+            for corner in range(count):
+                middle += vertices[triangles[triangle, corner], axis] / count
             share = (middle - lowest[axis]) / side
             place |= _spread(np.int64(min(max(share, 0.0), 1.0) * 0x1FFFFF)) << axis
         places[triangle] = place
@@ -108,26 +111,31 @@ def _boxes(corners, leaves):
 
 @kernel
 @no_type_check
-def _nearest(part, start, stop, points, corners, boxes, chosen, weights):
-    """Depth first, the nearer half first; see :class:`TriangleTree`."""
+def _nearest(part, start, stop, points, turn, corners, boxes, chosen, weights):
+    """Depth first, the nearer half first, from what the point before has found.
+
+    Of triangles as near as each other the first one counts.
+    """
     leaves, triangles = len(boxes) // 2, len(corners)
     waiting, lengths = np.empty(64, np.int64), np.empty(64)
-    for i in range(start, stop):
+    last = 0
+    for place in range(start, stop):
+        i = turn[place]
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        best = np.inf
-        chosen[i] = 0  # a point that is not finite keeps this
-        weights[i, 0], weights[i, 1], weights[i, 2] = 1.0, 0.0, 0.0
+        best, s, t = _to_triangle(x, y, z, corners, last)
+        chosen[i] = last  # a point that is not finite keeps this
+        weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
         waiting[0], lengths[0], count = 1, 0.0, 1
         while count:
             count -= 1
             node = waiting[count]
-            if lengths[count] >= best:
+            if lengths[count] > best:
                 continue
             if node >= leaves:
                 leaf = node - leaves
                 for k in range(triangles * leaf // leaves, triangles * (leaf + 1) // leaves):
                     squared, s, t = _to_triangle(x, y, z, corners, k)
-                    if squared < best:
+                    if squared < best or (squared == best and k < chosen[i]):
                         best, chosen[i] = squared, k
                         weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
                 continue
@@ -137,6 +145,7 @@ def _nearest(part, start, stop, points, corners, boxes, chosen, weights):
             waiting[count], lengths[count] = 2 * node + 1 - first, max(one, two)
             waiting[count + 1], lengths[count + 1] = 2 * node + first, min(one, two)
             count += 2
+        last = chosen[i]
 
 
 @small_kernel
