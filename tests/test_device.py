@@ -71,6 +71,7 @@ def test_surfaces(dimension, settings, dtype):
             assert torch.allclose(part.grad.cpu(), other.grad, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_an_encoded_network():
     torch.manual_seed(0)
     network = EncodedNetwork((2, 4), 2, 12, 2, spread=0.02)
@@ -121,6 +122,7 @@ def test_removing_neurons():
         assert remove_idle_neurons(on_cuda(network)).widths == remove_idle_neurons(network).widths
 
 
+@pytest.mark.thorough
 def test_a_neuron_costs_so_many_launches_and_no_more():
     """Each costs some microseconds of a real device: a change that adds many should be noticed."""
     network = load_network(TRAINED / "torus_3d_3x16.npz")
@@ -139,6 +141,7 @@ def test_a_neuron_costs_so_many_launches_and_no_more():
         assert counts.syncs <= 2.2 * 49
 
 
+@pytest.mark.thorough
 def test_a_front_and_a_step_cost_so_many_launches_and_no_more(monkeypatch):
     torch.manual_seed(0)
     network = sdf_network(32, 3).double()

@@ -62,6 +62,7 @@ def test_help_lists_the_formats_that_there_are(capsys):
         assert [suffix for suffix in (*WRITERS, CELLS) if suffix not in text] == []
 
 
+@pytest.mark.thorough
 def test_the_settings_of_a_training_are_printed():
     command = [sys.executable, "-m", "shapeopt", "train", "experiment=smoke", "--cfg", "job"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

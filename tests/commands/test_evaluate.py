@@ -182,6 +182,7 @@ def test_samples_must_be_positive(truth):
         main(["evaluate", str(truth), str(truth), "--samples", "0"])
 
 
+@pytest.mark.thorough
 def test_the_command_ends_without_a_traceback(tmp_path, truth):
     command = [sys.executable, "-m", "shapeopt", "evaluate", tmp_path / "absent.ply", truth]
     process = subprocess.run(command, capture_output=True, text=True, check=False)

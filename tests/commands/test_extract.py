@@ -103,6 +103,7 @@ def extract_network(path: Path, out: Path, *arguments: object) -> np.ndarray:
     return trimesh.load(out, process=False).bounds
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_network_of_another_program(tmp_path, capsys):
     """The same ball, from its weights by name and from TorchScript."""

@@ -31,6 +31,7 @@ def scan(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.thorough
 def test_polygons_groups_and_parts(tmp_path, scan, capsys):
     out, folder = tmp_path / "out.obj", tmp_path / "parts"
     options = ["--faces", "40", "--parts", "4", "--effort", "0.05"]
@@ -58,6 +59,7 @@ def test_polygons_groups_and_parts(tmp_path, scan, capsys):
     assert (folder / "bell.xml").is_file()
 
 
+@pytest.mark.thorough
 def test_triangles_are_closed(tmp_path, scan):
     out = tmp_path / "out.stl"
     main(["lowpoly", str(scan), "-o", str(out), "--faces=30", "--effort=0.01"])

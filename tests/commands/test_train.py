@@ -81,6 +81,7 @@ def test_metrics_count_the_polygons(smoke):
     assert {"loss/distance", "loss/edge_length", "loss/face_count"} <= shape[-1].keys()
 
 
+@pytest.mark.thorough
 def test_resume_goes_on_with_its_own_settings(smoke, tmp_path):
     folder, _ = smoke
     checkpoint = folder / "checkpoints" / "last.pt"
@@ -115,6 +116,7 @@ def test_resume_can_choose_other_losses(smoke, tmp_path):
     assert config["model"]["width"] == 8
 
 
+@pytest.mark.thorough
 def test_resume_keeps_its_data(smoke, tmp_path):
     folder, _ = smoke
     last = folder / "checkpoints" / "last.pt"
@@ -173,6 +175,7 @@ def test_bad_input_is_one_clear_error(arguments, message, tmp_path):
     assert not list(tmp_path.rglob("*.pt"))
 
 
+@pytest.mark.thorough
 def test_an_output_folder_that_cannot_be_written(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

@@ -138,6 +138,7 @@ WRITES = 21
 """Files that an uninterrupted training writes."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("after", some(range(WRITES), (9, 18)))
 def test_a_full_disk_is_one_line_and_can_be_gone_on_from(
     uninterrupted, tmp_path, monkeypatch, capsys, after
@@ -239,6 +240,7 @@ STAGES = {
 FAST = {("drawing", signal.SIGINT), ("measuring", signal.SIGTERM)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("stage", "number"), some(product(STAGES, SIGNALS), FAST))
 def test_a_signal_before_or_after_the_steps(
     tmp_path, monkeypatch, capsys, uninterrupted, stage, number
@@ -298,6 +300,7 @@ def spoil(monkeypatch, step: int) -> None:
     monkeypatch.setattr(Distance, "__call__", lambda *given: measure(*given) * factors[-1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", some((3, 8), (8,)))
 def test_a_loss_that_is_no_number_is_named(
     tmp_path, monkeypatch, capsys, recwarn, uninterrupted, step

@@ -58,6 +58,7 @@ def differences(network) -> dict[str, torch.Tensor]:
     return dict(zip(MEASURES, torch.stack(rows).unbind(1), strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MEASURES)
 def test_gradient_with_respect_to_all_weights(network, differences, name):
     surface = shapeopt.extract_surface(network)

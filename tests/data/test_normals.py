@@ -15,6 +15,7 @@ def sphere(n: int, radius: float, center, seed: int = 0) -> tuple[np.ndarray, np
     return radius * normals + np.asarray(center), normals
 
 
+@pytest.mark.thorough
 def test_bunny_normals_point_out():
     cloud = load("data/bunny.ply")
     truth = cloud.normals.double().numpy()

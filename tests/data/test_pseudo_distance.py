@@ -34,6 +34,7 @@ def test_sphere_near_and_far():
     assert errors.max() < 4e-3
 
 
+@pytest.mark.thorough
 def test_bunny(bunny):
     """Measured: mean 4.5e-5 within 0.05 of the surface, 99.94 % of the signs right."""
     queries, distances = sample_training_points(bunny, 20_000, seed=1)

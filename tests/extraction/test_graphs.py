@@ -91,11 +91,13 @@ def test_the_two_readings_of_a_graph_agree():
         assert outputs[0] * runs[1] == pytest.approx(outputs[1] * runs[0], rel=1e-9), seed
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", FAST)
 def test_surfaces_of_graphs(seed):
     check_all(seed)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [33, 36])
 def test_what_cancels_in_single_precision_leaves_no_folds(seed):
     graph = generate(seed).float()

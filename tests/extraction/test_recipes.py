@@ -226,6 +226,7 @@ def held(network: nn.Module, extractor: shapeopt.Extractor) -> tuple[int, int, f
     return surface.num_vertices, surface.num_faces, float(surface.area())
 
 
+@pytest.mark.thorough
 @OLD_WEIGHT_NORM
 # Pooling after a ReLU: where all of a window is off its maxima coincide.
 @pytest.mark.filterwarnings("ignore:edge subdivision was used instead of tracing")

@@ -120,6 +120,7 @@ def test_the_gradient_moves_centre_and_foot():
     assert gradient[foot, 2].max() > 0  # and its vertices to the ground
 
 
+@pytest.mark.thorough
 def test_descent_makes_it_stand():
     solid = bent(leaning())
     vertices, faces = solid.vertices.detach().clone().requires_grad_(), polygons_of(solid)

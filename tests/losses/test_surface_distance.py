@@ -85,6 +85,7 @@ def test_samples_move_with_the_vertices():
     torch.testing.assert_close(gradient.sum(dim=0), 100 * shift)
 
 
+@pytest.mark.thorough
 def test_gradients():
     """Of both ways, on a ball inside the cloud's sphere and on a box across it."""
     cloud = ball_cloud()
@@ -117,6 +118,7 @@ def test_the_same_batch_gives_the_same_samples():
     assert one == two != other
 
 
+@pytest.mark.thorough
 def test_a_network_comes_closer_to_the_cloud():
     """Without any other loss, for a few steps."""
     torch.manual_seed(0)

@@ -20,6 +20,7 @@ def cloud():
     return box([0.5, 0.4, 0.3], 5000, seed=0)
 
 
+@pytest.mark.thorough
 def test_a_box_of_six_faces(cloud):
     """Two parts of ten planes, fitted in few steps: the shape phase keeps what a box needs."""
     batches = BatchSource(cloud, 20_000, 512)

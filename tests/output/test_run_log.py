@@ -107,6 +107,7 @@ def test_importing_leaves_wandb_alone():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.thorough
 def test_the_numbers_of_a_run_are_in_its_summary(tmp_path):
     with RunLog(tmp_path) as log:
         log.log(0, {"loss": 1.5})

@@ -52,6 +52,7 @@ def run(job: Training, folder: Path) -> bool:
         return job.run(log, folder / "checkpoints")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "loss",
     [
@@ -88,6 +89,7 @@ def test_a_list_of_losses_and_no_log_do(cloud, tmp_path, monkeypatch):
     assert job.extract(job.network).num_faces > 0
 
 
+@pytest.mark.thorough
 def test_fit_reaches_the_cloud(cloud, tmp_path):
     job = training(cloud, fit_steps=500, shape_steps=0)
     before = float(Distance(1.0)(job.batches.batch(job.network, 0)))
@@ -96,6 +98,7 @@ def test_fit_reaches_the_cloud(cloud, tmp_path):
     assert after < 0.015 < before
 
 
+@pytest.mark.thorough
 def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
     """The same surfaces in every step, up to rounding and the order of vertices."""
     rows = {}
@@ -111,6 +114,7 @@ def test_tracing_trains_as_subdivision_does(cloud, tmp_path):
     assert one[-1]["loss/total"] == pytest.approx(two[-1]["loss/total"], rel=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("extractor", [shapeopt.Subdivision, shapeopt.Tracing])
 @pytest.mark.parametrize("stop", [60, 150, 155])
 def test_resuming_is_bit_exact(cloud, tmp_path, stop, extractor):
@@ -246,6 +250,7 @@ def test_compiling_is_no_part_of_a_step(cloud, capsys):
     assert "shape: " in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_some_states_of_the_shape_phase_are_kept(cloud, tmp_path):
     job = training(cloud, fit_steps=20, shape_steps=30)
     for step in (31, 50):

@@ -48,6 +48,7 @@ def test_an_old_checkpoint_is_extracted(path):
     assert traced.num_faces == surface.num_faces
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [OLD[0], *(pytest.param(path, marks=pytest.mark.slow) for path in OLD[1:])],
@@ -154,6 +155,7 @@ def evil_checkpoint(folder: Path, nested: Any) -> Path:
     return folder / "evil.pt"
 
 
+@pytest.mark.thorough
 def test_a_training_does_not_run_it(tmp_path):
     path = evil_checkpoint(tmp_path, ({"x": EVIL},))
     command = [sys.executable, ROOT / "train.py", f"resume={path}", "output=run"]

@@ -75,6 +75,7 @@ def test_degenerate_surface_loses_nothing():
     assert_same_surface(octahedron(), (-0.5, 0.5), "compiled")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BOUNDS)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(

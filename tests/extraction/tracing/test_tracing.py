@@ -191,6 +191,7 @@ def with_related_neurons(network: nn.Sequential, count: int) -> nn.Sequential:
     return network
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_networks_far_from_general_position_are_traced_or_refused(backend):
     num_traced = 0

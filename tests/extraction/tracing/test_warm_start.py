@@ -19,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("error:edge subdivision was used")
 """Tracing that gives up would be right here by falling back."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("dimension", "rate", "backend"),
     [
