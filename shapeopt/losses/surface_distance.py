@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from shapeopt.data.cloud import PointCloud
@@ -44,27 +44,30 @@ class SurfaceDistance(SurfaceFitLoss):
     def __call__(self, surface: PolygonMesh, batch: Batch, cloud: PointCloud) -> Float[Tensor, ""]:
         # The batch is another one in each step, and the same one when a step is repeated.
         seed = int(1e9 * float(batch.cloud_points.abs().sum(dtype=torch.float64)))
-        on_surface = sample_surface(surface, self.samples, torch.Generator().manual_seed(seed))
+        generator, triangles = torch.Generator().manual_seed(seed), surface.triangles()
+        on_surface = sample_surface(surface.vertices, triangles, self.samples, generator)
         to_cloud = distance_to_planes(on_surface, cloud)
-        from_cloud = distance_to_surface(batch.cloud_points, surface)
+        from_cloud = distance_to_surface(batch.cloud_points, surface.vertices, triangles)
         return (to_cloud.mean() + from_cloud.mean()) / 2
 
 
 def sample_surface(
-    surface: PolygonMesh, n: int, generator: torch.Generator
+    vertices: Float[Tensor, "v 3"],
+    triangles: Int64[Tensor, "t 3"],
+    n: int,
+    generator: torch.Generator,
 ) -> Float[Tensor, "n 3"]:
-    """Points on the polygons, uniform in area, that move with the vertices.
+    """Points on the triangles, uniform in area, that move with the vertices.
 
     One point in each n-th part of the area: less noise than independent draws.
     """
-    triangles = surface.triangles()
-    a, b, c = surface.vertices.detach().double().cpu()[triangles.cpu()].unbind(1)
+    a, b, c = vertices.detach().double().cpu()[triangles.cpu()].unbind(1)
     cumulative = torch.linalg.cross(b - a, c - a, dim=1).norm(dim=1).cumsum(0)
     u, v, w = torch.rand(3, n, generator=generator, dtype=torch.float64)
     chosen = torch.searchsorted(cumulative, (torch.arange(n) + u) / n * cumulative[-1])
     # The square root makes barycentric coordinates uniform (Osada et al. 2002, section 4.2).
     weights = torch.stack([1 - v.sqrt(), v.sqrt() * (1 - w), v.sqrt() * w], dim=1)
-    corners = surface.vertices[triangles[chosen.clamp(max=len(triangles) - 1).to(triangles.device)]]
+    corners = vertices[triangles[chosen.clamp(max=len(triangles) - 1).to(triangles.device)]]
     return (weights.to(corners)[:, :, None] * corners).sum(dim=1)
 
 
@@ -76,16 +79,17 @@ def distance_to_planes(points: Float[Tensor, "n 3"], cloud: PointCloud) -> Float
     return (offset * cloud.normals[index].to(points)).sum(dim=1).abs()
 
 
-def distance_to_surface(points: Float[Tensor, "n 3"], surface: PolygonMesh) -> Float[Tensor, "n"]:
-    """Exact distance to the nearest point of the polygons; gradients reach the vertices."""
+def distance_to_surface(
+    points: Float[Tensor, "n 3"], vertices: Float[Tensor, "v 3"], triangles: Int64[Tensor, "t 3"]
+) -> Float[Tensor, "n"]:
+    """Exact distance to the nearest point of the triangles; gradients reach the vertices."""
     # Imported here, so that importing the package does not load the compiler.
     from shapeopt.mesh.nearest_triangles import TriangleTree
 
-    vertices, targets = (x.detach().cpu().double().contiguous() for x in (surface.vertices, points))
-    triangles = surface.triangles()
-    tree = TriangleTree(vertices.numpy(), triangles.cpu().contiguous().numpy())
+    places, targets = (x.detach().cpu().double().contiguous() for x in (vertices, points))
+    tree = TriangleTree(places.numpy(), triangles.cpu().contiguous().numpy())
     nearest, weights = tree.nearest(targets.numpy())
-    corners = surface.vertices[triangles[torch.from_numpy(nearest).to(triangles.device)]]
+    corners = vertices[triangles[torch.from_numpy(nearest).to(triangles.device)]]
     at = (torch.from_numpy(weights).to(corners)[:, :, None] * corners).sum(dim=1)
     return safe_norm(points.to(corners) - at)
 

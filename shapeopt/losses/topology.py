@@ -46,9 +46,11 @@ class Topology(GeometryLoss):
             return lengths[0]
         interior = (surface.edge_faces >= 0).all(dim=1)
         hangs_on = connected(surface.num_faces, surface.edge_faces[interior])
-        _, label = hangs_on.unique(return_inverse=True)
+        if not hangs_on.any() and _genus_of_one(surface) <= self.genus:
+            return lengths[0]
+        names, label = hangs_on.unique(return_inverse=True)
         areas = surface.face_areas()
-        sizes = areas.new_zeros(int(label.max()) + 1).index_add(0, label, areas)
+        sizes = areas.new_zeros(len(names)).index_add(0, label, areas)
         order = torch.argsort(sizes.detach(), descending=True)
         kept, others = order[: self.components], order[self.components :]
         lengths += [size.sqrt() for size in sizes[others] if size > 0]
@@ -58,6 +60,11 @@ class Topology(GeometryLoss):
             loops = [_length(surface, handle_loop(surface, first)) for first in firsts]
             lengths.append(torch.stack(loops).amin())
         return torch.stack(lengths).sum()
+
+
+def _genus_of_one(surface: PolygonMesh) -> int:
+    """Handles of a surface of one component; 0 if it has a border."""
+    return (2 - surface.euler_characteristic) // 2 if surface.is_closed else 0
 
 
 def _length(surface: PolygonMesh, loop: Int64[Tensor, "k"]) -> Float[Tensor, ""]:

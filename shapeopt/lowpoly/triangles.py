@@ -163,11 +163,12 @@ class _Mover:
 
     def _distance(self, mesh: PolygonMesh, samples: int) -> Float[Tensor, ""]:
         """The two-way distance at so many points, in box lengths."""
-        on_mesh = sample_surface(mesh, samples, self._generator)
+        vertices, triangles = mesh.vertices, mesh.triangles()
+        on_mesh = sample_surface(vertices, triangles, samples, self._generator)
         points = self._cloud.points
         chosen = points[torch.randint(len(points), (samples,), generator=self._generator)]
-        to_scan, from_scan = self._to_scan(on_mesh), distance_to_surface(chosen, mesh)
-        return (to_scan.mean() + from_scan.mean()) / 2
+        from_scan = distance_to_surface(chosen, vertices, triangles)
+        return (self._to_scan(on_mesh).mean() + from_scan.mean()) / 2
 
     def _to_scan(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         """The distance to a scan that is a mesh; to a cloud that to a tangent plane."""

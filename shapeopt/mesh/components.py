@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -13,14 +12,10 @@ from shapeopt.mesh.ragged import owners_of
 
 def connected(count: int, pairs: Int64[Tensor, "n 2"]) -> Int64[Tensor, "count"]:
     """For each of ``count`` things the first one that the pairs connect it to, or itself."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.mesh.connected_compiled import first_connected
 
-    one, two = pairs.cpu().numpy().T
-    graph = coo_array((np.ones(len(one), np.int8), (one, two)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    _, first = np.unique(labels, return_index=True)
-    return torch.from_numpy(first[labels].astype(np.int64)).to(pairs.device)
+    return torch.from_numpy(first_connected(count, pairs.cpu().numpy())).to(pairs.device)
 
 
 class Cells(NamedTuple):

@@ -49,7 +49,7 @@ class TriangleTree:
         # Neighbours one after the other: what one has found is not far from what the next will.
         turn = np.argsort(_places(points, np.arange(len(points))[:, None]))
         found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
-        given = points, turn, self._corners, self._boxes, found, weights
+        given = points, turn, (self._corners, self._boxes), found, weights
         in_parts(_nearest, len(points), SMALL, *given)
         return self._order[found], weights
 
@@ -111,11 +111,12 @@ def _boxes(corners, leaves):
 
 @kernel
 @no_type_check
-def _nearest(part, start, stop, points, turn, corners, boxes, chosen, weights):
+def _nearest(part, start, stop, points, turn, tree, chosen, weights):
     """Depth first, the nearer half first, from what the point before has found.
 
     Of triangles as near as each other the first one counts.
     """
+    corners, boxes = tree
     leaves, triangles = len(boxes) // 2, len(corners)
     waiting, lengths = np.empty(64, np.int64), np.empty(64)
     last = 0

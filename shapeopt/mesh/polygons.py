@@ -52,6 +52,11 @@ def vector_areas(
 
     Corners are taken relative to the polygon's first one, which keeps small polygons exact.
     """
+    if vertices.device.type == "cpu" and vertices.dtype == torch.float64:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.mesh.areas_compiled import VectorAreas
+
+        return VectorAreas.apply(vertices, corners, offsets)
     sizes = offsets.diff()
     polygon = torch.arange(len(sizes), device=corners.device).repeat_interleave(sizes)
     relative = vertices[corners] - vertices[corners[offsets[:-1]]][polygon]

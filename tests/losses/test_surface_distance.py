@@ -54,7 +54,7 @@ def test_what_is_missing_costs():
     points = cloud.points.double()
     over = (points[:, :2] - 0.5).clamp(min=0)
     expected = torch.cat([over, points[:, 2:]], dim=1).norm(dim=1)
-    found = distance_to_surface(points, square(0.5))
+    found = distance_to_surface(points, square(0.5).vertices, square(0.5).triangles())
     torch.testing.assert_close(found, expected)
     loss = SurfaceDistance(1.0)(square(0.5), batch_of(cloud, 2000), cloud)
     assert float(loss) == pytest.approx((HEIGHT + float(expected.mean())) / 2, rel=1e-6)
@@ -69,7 +69,9 @@ def test_the_plane_makes_up_for_the_spacing():
 
 def test_samples_are_uniform_in_area_and_on_the_surface():
     surface = box_solid(1, 2, 3)
-    samples = sample_surface(surface, 11_000, torch.Generator().manual_seed(0)).detach()
+    samples = sample_surface(
+        surface.vertices, surface.triangles(), 11_000, torch.Generator().manual_seed(0)
+    ).detach()
     mesh = MeshReference(surface.vertices.detach().numpy(), surface.triangles().numpy())
     assert mesh.distance(samples.numpy()).max() < 1e-12
     on_bottom = (samples[:, 2] == 0).sum()
@@ -79,7 +81,9 @@ def test_samples_are_uniform_in_area_and_on_the_surface():
 
 def test_samples_move_with_the_vertices():
     surface = box_solid(1, 2, 3)
-    samples = sample_surface(surface, 100, torch.Generator().manual_seed(0))
+    samples = sample_surface(
+        surface.vertices, surface.triangles(), 100, torch.Generator().manual_seed(0)
+    )
     shift = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
     (gradient,) = torch.autograd.grad((samples * shift).sum(), surface.vertices)
     torch.testing.assert_close(gradient.sum(dim=0), 100 * shift)

@@ -11,6 +11,7 @@ from shapeopt.mesh.polygons import (
     order_corners,
     pair_faces,
     reversed_corners,
+    vector_areas,
 )
 from tests.solids import box_solid
 
@@ -52,3 +53,18 @@ def test_faces_at_each_edge():
     assert pairs.tolist() == [[6, -1], [5, 7], [-1, -1], [8, -1]]
     with pytest.raises(InputError, match="more than two polygons"):
         pair_faces(torch.tensor([0, 0, 0]), torch.tensor([1, 2, 3]), 1)
+
+
+def test_vector_areas_and_their_gradient():
+    """In double precision on a CPU they are compiled: beside single precision, and differences."""
+    vertices = torch.rand(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    corners = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 2, 1, 8, 9, 10, 11, 3])
+    offsets = torch.tensor([0, 3, 8, 12, 15])
+    found = vector_areas(vertices, corners, offsets)
+    assert torch.allclose(
+        found.float(), vector_areas(vertices.float(), corners, offsets), atol=1e-6
+    )
+    triangle = torch.linalg.cross(vertices[1] - vertices[0], vertices[2] - vertices[0]) / 2
+    assert torch.allclose(found[0], triangle, atol=1e-15)
+    vertices.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: vector_areas(x, corners, offsets), vertices)

@@ -10,10 +10,11 @@ from torch import Tensor
 from shapeopt.compiled import in_parts
 from shapeopt.complex.box import Box
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
-from shapeopt.extraction.tracing import equal_keys_compiled, kernels
+from shapeopt.extraction.tracing import cells_compiled, equal_keys_compiled, kernels
 from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver
-from shapeopt.extraction.tracing.zero_cells import Outlines
+from shapeopt.extraction.tracing.seen_cells import SeenCells
+from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
 
 SMALL = 128
@@ -43,6 +44,24 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
         """As in :class:`ZeroCellSolver`."""
         return equal_keys_compiled.distinct(keys)
+
+    def seen(self, known: Int64[Tensor, "k"]) -> SeenCells:
+        """As in :class:`ZeroCellSolver`."""
+        return cells_compiled.SeenCellsInTable(known)
+
+    def in_order(self, cells: ZeroCells) -> ZeroCells:
+        """As in :class:`ZeroCellSolver`."""
+        return cells_compiled.in_order(cells)
+
+    def retained(
+        self,
+        cells: ZeroCells,
+        corner: Int64[Tensor, "m"],
+        holds: Bool[Tensor, "v"],
+        positions: Float64[Tensor, "v 3"],
+    ) -> tuple[ZeroCells, Int32[Tensor, "k words"], Float64[Tensor, "k 3"]]:
+        """As in :class:`ZeroCellSolver`."""
+        return cells_compiled.retained(cells, corner, holds, positions)
 
     def _polygons(
         self, plus_bits: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]

@@ -122,7 +122,7 @@ class Tracing(Extractor):
             seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
             cells = follow(solver, cells_at(solver, seeds, cells))
             calls_to_search = self.search_every
-        cells = cells.in_order()
+        cells = solver.in_order(cells)
         found, rows_at = assemble(solver, cells), None
         # A GPU computes gradients in less time than it takes to pick those that are known.
         if carries_gradient(unit.layers) and box.lower.device.type == "cpu":

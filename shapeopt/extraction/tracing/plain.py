@@ -37,6 +37,7 @@ from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.plain_lines import NearLines, frame_of, nearest
 from shapeopt.extraction.tracing.plain_polygons import walk
 from shapeopt.extraction.tracing.plain_segments import segment_ends
+from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.mesh.ragged import offsets_of, owners_of, places_of
 from shapeopt.networks.affine import AffineLayer, linear_neurons
@@ -112,6 +113,24 @@ class ZeroCellSolver:
     def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
         """The distinct ones among keys of cells."""
         return equal_keys.distinct(keys)
+
+    def seen(self, known: Int64[Tensor, "k"]) -> SeenCells:
+        """For the fronts of a trace, with the keys of cells that it need not visit."""
+        return SeenCells(known)
+
+    def in_order(self, cells: ZeroCells) -> ZeroCells:
+        """See :meth:`ZeroCells.in_order`."""
+        return cells.in_order()
+
+    def retained(
+        self,
+        cells: ZeroCells,
+        corner: Int64[Tensor, "m"],
+        holds: Bool[Tensor, "v"],
+        positions: Float[Tensor, "v d"],
+    ) -> tuple[ZeroCells, Int32[Tensor, "k words"], Float[Tensor, "k d"]]:
+        """See :meth:`ZeroCells.retained`."""
+        return cells.retained(corner, holds, positions)
 
     def cell_keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
         """Cell keys of the cells in the regions with the given signs."""

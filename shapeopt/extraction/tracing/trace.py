@@ -22,7 +22,7 @@ in general position.
 """
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from shapeopt.extraction.tracing.assemble import disagreement
@@ -65,35 +65,15 @@ def follow(
         ExtractionError: if the fronts come round to cells that they have left behind.
     """
     fronts = [found]
-    known_keys = found.keys[:0] if known is None else known.keys
-    before = known_keys
+    seen = solver.seen(found.keys[:0] if known is None else known.keys)
     while True:
         last = fronts[-1]
-        # A neighbour of a front's cell lies in the front before, in itself or in the next.
-        near = torch.cat([before, last.keys]).sort().values
-        facets = _facets_to_new_cells(solver, last, near)
+        facets = seen.facets_to_new(last.keys, solver.keys_behind(last))
         if len(facets) == 0:
             return ZeroCells.concatenate(fronts if known is None else [known, *fronts])
         behind = solver.behind(last, facets)
-        before = torch.cat([known_keys, last.keys])
         fronts.append(solver.solve(behind, last.facet_middles()[facets]))
         if len(fronts) % fronts_to_check == 0:
             keys = torch.cat([front.keys for front in fronts])
             if len(keys.unique()) < len(keys):
                 raise disagreement("polygons")
-
-
-def _facets_to_new_cells(
-    solver: ZeroCellSolver, cells: ZeroCells, known: Int64[Tensor, "k"]
-) -> Int64[Tensor, "n"]:
-    """Facets behind which cells lie that are not known yet, one facet for each such cell.
-
-    Args:
-        known: sorted keys, those of the cells among them.
-    """
-    # A facet in the border leads back to its own cell, which is known.
-    keys, order = torch.sort(solver.keys_behind(cells))
-    place = torch.searchsorted(known, keys).clamp_(max=len(known) - 1)
-    is_new = known[place] != keys
-    is_new[1:].logical_and_(keys[1:] != keys[:-1])
-    return order[is_new]

@@ -25,7 +25,6 @@ from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.trace import follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
-from shapeopt.mesh.ragged import places_of
 
 FARTHEST = 1e-9
 """What the solution of a vertex may be off by, in a box of size 1."""
@@ -48,14 +47,8 @@ class SolvedVertices(NamedTuple):
 
     def rows_of(self, found: ZeroSet) -> Float[Tensor, "w d d"]:
         """The rows at vertices of which none is missing here."""
-        return self.rows[torch.searchsorted(self.keys, found.signs.vertex_keys)]
-
-    def joined_by(self, others: "SolvedVertices") -> "SolvedVertices":
-        """These and the others, in order."""
-        parts = (torch.cat(part) for part in zip(self, others, strict=True))
-        keys, *rest = parts
-        keys, order = torch.sort(keys)
-        return SolvedVertices(keys, *(part[order] for part in rest))
+        keys = found.signs.vertex_keys
+        return self.rows if keys is self.keys else self.rows[torch.searchsorted(self.keys, keys)]
 
 
 def retrace(
@@ -69,22 +62,9 @@ def retrace(
         solved: its vertices for the new weights.
     """
     corner = found.face_vertices if solver.box.dimension == 3 else found.edges.flatten()
-    holds = solved.holds.index_select(0, corner)
-    positions = solved.positions.index_select(0, corner)
-    held, sizes = old.sums(holds), old.offsets.diff()
-    is_kept = held == sizes
-    chosen = torch.stack([is_kept, (held > 0) & ~is_kept])
-    counts = torch.stack([chosen.sum(dim=1), (chosen * sizes).sum(dim=1)]).tolist()
-    (num_kept, num_partly), (facets_of_kept, facets_of_partly) = counts
-    kept = old.select(places_of(is_kept, num_kept), positions, facets_of_kept)
-    if num_partly == 0:
-        return kept
-
-    partly = places_of(chosen[1], num_partly)
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    some = old.select(partly, torch.where(holds[:, None], positions, 0), facets_of_partly)
-    changed = solver.solve(some.plus_bits, some.sums(some.corners) / held[partly, None])
-    return follow(solver, changed, kept)
+    kept, plus_bits, middles = solver.retained(old, corner, solved.holds, solved.positions)
+    return follow(solver, solver.solve(plus_bits, middles), kept) if len(middles) else kept
 
 
 def solve_again(
@@ -110,10 +90,11 @@ def solved_at(
         return solve_again(solver, found)
     keys = found.signs.vertex_keys
     place = torch.searchsorted(solved.keys, keys).clamp_(max=len(solved.keys) - 1)
-    is_known = solved.keys[place] == keys
-    new = torch.nonzero(~is_known).flatten()
-    known = SolvedVertices(*(part[place[is_known]] for part in solved))
-    return known.joined_by(solve_again(solver, found, new))
+    new = torch.nonzero(solved.keys[place] != keys).flatten()
+    every = SolvedVertices(keys, *(part[place] for part in solved[1:]))
+    for part, of_new in zip(every[1:], solve_again(solver, found, new)[1:], strict=True):
+        part[new] = of_new
+    return every
 
 
 def moved(found: ZeroSet, solved: SolvedVertices) -> ZeroSet:

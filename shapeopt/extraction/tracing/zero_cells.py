@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
-from shapeopt.mesh.ragged import offsets_of, owners_of, positions_of
+from shapeopt.mesh.ragged import offsets_of, owners_of, places_of, positions_of
 
 
 class Outlines(NamedTuple):
@@ -94,6 +94,31 @@ class ZeroCells:
             self.is_plus.index_select(0, facets),
             corners.index_select(0, facets),
         )
+
+    def retained(
+        self,
+        corner: Int64[Tensor, "m"],
+        holds: Bool[Tensor, "v"],
+        positions: Float[Tensor, "v d"],
+    ) -> tuple["ZeroCells", Int32[Tensor, "k words"], Float[Tensor, "k d"]]:
+        """The cells all of whose corners hold, with those corners; and of the cells some of whose
+        corners hold the signs, and the middle of these corners.
+
+        Args:
+            corner: the vertex that each facet starts at.
+            holds, positions: of the vertices.
+        """
+        at_corners = holds.index_select(0, corner)
+        corners = positions.index_select(0, corner)
+        held, sizes = self.sums(at_corners), self.offsets.diff()
+        is_kept = held == sizes
+        chosen = torch.stack([is_kept, (held > 0) & ~is_kept])
+        counts = torch.stack([chosen.sum(dim=1), (chosen * sizes).sum(dim=1)]).tolist()
+        (num_kept, num_partly), (facets_of_kept, facets_of_partly) = counts
+        kept = self.select(places_of(is_kept, num_kept), corners, facets_of_kept)
+        partly = places_of(chosen[1], num_partly)
+        some = self.select(partly, torch.where(at_corners[:, None], corners, 0), facets_of_partly)
+        return kept, some.plus_bits, some.sums(some.corners) / held[partly, None]
 
     def in_order(self) -> "ZeroCells":
         """The same by their keys, and every polygon from its edge on the lowest constraint on: an

@@ -172,7 +172,7 @@ def test_gradients_are_those_of_central_differences():
     network = crossing_parts(3, parts=3, planes=7)
     extract = HalfSpaces()
     targets = torch.rand(50, 3, dtype=torch.float64) - 0.5
-    measures = [*GEOMETRY, lambda surface: distance_to_surface(targets, surface).mean()]
+    measures = [*GEOMETRY, lambda s: distance_to_surface(targets, s.vertices, s.triangles()).mean()]
     surface = extract(network)
     parameters = list(network.parameters())
     gradients = []

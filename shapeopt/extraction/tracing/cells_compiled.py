@@ -1,0 +1,160 @@
+"""Lists of cells compiled for the CPU, the twin of ``zero_cells.py`` and ``seen_cells.py``."""
+
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int32, Int64
+from torch import Tensor
+
+from shapeopt.compiled import kernel
+from shapeopt.extraction.tracing.seen_cells import SeenCells
+from shapeopt.extraction.tracing.zero_cells import ZeroCells
+
+
+def in_order(cells: ZeroCells) -> ZeroCells:
+    """See :meth:`ZeroCells.in_order`; in 3D."""
+    arrays = _arrays(cells)
+    return _cells_of(_ordered(np.argsort(arrays[0]), *arrays))
+
+
+def retained(
+    cells: ZeroCells,
+    corner: Int64[Tensor, "m"],
+    holds: Bool[Tensor, "v"],
+    positions: Float64[Tensor, "v 3"],
+) -> tuple[ZeroCells, Int32[Tensor, "k words"], Float64[Tensor, "k 3"]]:
+    """See :meth:`ZeroCells.retained`."""
+    arrays = _arrays(cells)
+    given = corner.numpy(), holds.numpy(), positions.numpy()
+    held, sizes = _held(arrays[2], *given[:2])
+    kept = _kept(held == sizes, *arrays[:5], corner.numpy(), positions.numpy())
+    plus_bits, base = _changed(held, sizes, arrays[1], arrays[2], *given)
+    return _cells_of(kept), torch.from_numpy(plus_bits), torch.from_numpy(base)
+
+
+class SeenCellsInTable(SeenCells):
+    """All cells so far, in a hash table."""
+
+    def __init__(self, known: Int64[Tensor, "k"]):
+        self._table, self._is_used = np.empty(256, np.int64), np.zeros(256, np.bool_)
+        self._count = 0
+        self._add(known.numpy())
+
+    def facets_to_new(self, keys: Int64[Tensor, "c"], behind: Int64[Tensor, "m"]) -> Tensor:
+        """As in :class:`SeenCells`."""
+        self._add(keys.numpy())
+        return torch.from_numpy(self._add(behind.numpy()))
+
+    def _add(self, keys: np.ndarray) -> np.ndarray:
+        """Where keys stand that are added now."""
+        size = len(self._table)
+        while size < 2 * (self._count + len(keys)):
+            size *= 2
+        if size > len(self._table):
+            old = self._table[self._is_used]
+            self._table, self._is_used = np.empty(size, np.int64), np.zeros(size, np.bool_)
+            _insert(old, self._table, self._is_used)
+        added = _insert(keys, self._table, self._is_used)
+        self._count += len(added)
+        return added
+
+
+def _arrays(cells: ZeroCells) -> tuple[np.ndarray, ...]:
+    parts = cells.keys, cells.plus_bits, cells.offsets, cells.facet_constraints, cells.is_plus
+    return tuple(part.numpy() for part in (*parts, cells.corners))
+
+
+def _cells_of(arrays: tuple[np.ndarray, ...]) -> ZeroCells:
+    return ZeroCells(*(torch.from_numpy(part) for part in arrays))
+
+
+@kernel
+@no_type_check
+def _insert(keys, table, is_used):
+    """Puts keys into a table that has room for them; returns where those stand that were not in
+    it, each once."""
+    added, count, last = np.empty(len(keys), np.int64), 0, len(table) - 1
+    for i in range(len(keys)):
+        slot = (keys[i] ^ (keys[i] >> 32)) & last
+        while is_used[slot] and table[slot] != keys[i]:
+            slot = (slot + 1) & last
+        if not is_used[slot]:
+            table[slot], is_used[slot] = keys[i], True
+            added[count] = i
+            count += 1
+    return added[:count]
+
+
+@kernel
+@no_type_check
+def _ordered(order, keys, plus_bits, offsets, constraints, is_plus, corners):
+    """The cells in the given order, every polygon from its lowest constraint on."""
+    out_offsets = np.zeros_like(offsets)
+    out_constraints, out_is_plus = np.empty_like(constraints), np.empty_like(is_plus)
+    out_corners, at = np.empty_like(corners), 0
+    for place in range(len(order)):
+        start, stop = offsets[order[place]], offsets[order[place] + 1]
+        first = start
+        for facet in range(start, stop):
+            if constraints[facet] < constraints[first]:
+                first = facet
+        for k in range(stop - start):
+            facet = first + k if first + k < stop else first + k - (stop - start)
+            out_constraints[at], out_is_plus[at] = constraints[facet], is_plus[facet]
+            for axis in range(3):
+                out_corners[at, axis] = corners[facet, axis]
+            at += 1
+        out_offsets[place + 1] = at
+    return keys[order], plus_bits[order], out_offsets, out_constraints, out_is_plus, out_corners
+
+
+@kernel
+@no_type_check
+def _held(offsets, corner, holds):
+    """How many corners of each cell hold, and how many it has."""
+    held, sizes = np.zeros(len(offsets) - 1, np.int64), np.empty(len(offsets) - 1, np.int64)
+    for cell in range(len(held)):
+        sizes[cell] = offsets[cell + 1] - offsets[cell]
+        for facet in range(offsets[cell], offsets[cell + 1]):
+            held[cell] += holds[corner[facet]]
+    return held, sizes
+
+
+@kernel
+@no_type_check
+def _kept(is_kept, keys, plus_bits, offsets, constraints, is_plus, corner, positions):
+    """The cells that are kept, with corners at the positions."""
+    out_offsets, cell, total = np.zeros(is_kept.sum() + 1, np.int64), 0, 0
+    for old in range(len(is_kept)):
+        total += offsets[old + 1] - offsets[old] if is_kept[old] else 0
+    out_constraints, out_is_plus = np.empty(total, np.int64), np.empty(total, np.bool_)
+    out_corners, at = np.empty((total, 3)), 0
+    for old in range(len(is_kept)):
+        if not is_kept[old]:
+            continue
+        for facet in range(offsets[old], offsets[old + 1]):
+            out_constraints[at], out_is_plus[at] = constraints[facet], is_plus[facet]
+            for axis in range(3):
+                out_corners[at, axis] = positions[corner[facet], axis]
+            at += 1
+        cell += 1
+        out_offsets[cell] = at
+    return keys[is_kept], plus_bits[is_kept], out_offsets, out_constraints, out_is_plus, out_corners
+
+
+@kernel
+@no_type_check
+def _changed(held, sizes, plus_bits, offsets, corner, holds, positions):
+    """The signs of cells some of whose corners hold, and the middle of those."""
+    is_changed = (held > 0) & (held < sizes)
+    middle, place = np.zeros((is_changed.sum(), 3)), 0
+    for cell in range(len(held)):
+        if not is_changed[cell]:
+            continue
+        for facet in range(offsets[cell], offsets[cell + 1]):
+            if holds[corner[facet]]:
+                for axis in range(3):
+                    middle[place, axis] += positions[corner[facet], axis] / held[cell]
+        place += 1
+    return plus_bits[is_changed], middle
