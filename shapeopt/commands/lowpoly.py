@@ -21,8 +21,8 @@ from shapeopt.output.physics import write_convex_parts
 from shapeopt.output.terminal import show
 from shapeopt.output.waiting import told
 
-PREPARING = "measuring the distance of points in space to the scan ..."
-BETWEEN = "building the exact surface, and measuring its distance to the scan ..."
+PREPARING = "looking at the scan ..."
+BETWEEN = "building the surface, and measuring its distance to the scan ..."
 
 
 def run(

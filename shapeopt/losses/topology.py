@@ -41,19 +41,19 @@ class Topology(GeometryLoss):
             )
 
     def __call__(self, surface: PolygonMesh) -> Float[Tensor, ""]:
-        lengths = [0 * surface.vertices.sum()]  # with a graph, to be differentiated as any other
+        nothing = 0 * surface.vertices.square().sum()  # with a graph, to be differentiated
         if surface.num_faces == 0:
-            return lengths[0]
+            return nothing
         interior = (surface.edge_faces >= 0).all(dim=1)
         hangs_on = connected(surface.num_faces, surface.edge_faces[interior])
         if not hangs_on.any() and _genus_of_one(surface) <= self.genus:
-            return lengths[0]
+            return nothing
         names, label = hangs_on.unique(return_inverse=True)
         areas = surface.face_areas()
         sizes = areas.new_zeros(len(names)).index_add(0, label, areas)
         order = torch.argsort(sizes.detach(), descending=True)
         kept, others = order[: self.components], order[self.components :]
-        lengths += [size.sqrt() for size in sizes[others] if size > 0]
+        lengths = [nothing] + [size.sqrt() for size in sizes[others] if size > 0]
         genus = cells_of(surface, label).genus[kept]
         if int(genus.sum()) > self.genus:
             firsts = [int(torch.nonzero(label == part)[0]) for part in kept[genus > 0]]

@@ -17,7 +17,7 @@ from shapeopt.lowpoly.prune import without_idle_planes, without_least_planes, wi
 from shapeopt.lowpoly.result import without_cavities
 from shapeopt.lowpoly.shape import Goal, ShapeSettings, shape
 from shapeopt.lowpoly.triangles import TriangleSettings, freed
-from shapeopt.mesh.certificate import certify
+from shapeopt.mesh.certificate import Certificate, certify
 from shapeopt.mesh.polygon_mesh import PolygonMesh
 from shapeopt.networks.convex_union import ConvexUnion
 from shapeopt.training.batches import BatchSource
@@ -171,10 +171,10 @@ def _fitted(
 
 def _topology(cloud: PointCloud) -> Topology | None:
     """No more components and handles than the scan, if that is a closed mesh."""
-    mesh = _closed_mesh(cloud)
-    if mesh is None:
+    found = _closed_mesh(cloud)
+    if found is None:
         return None
-    components = certify(mesh).components
+    components = found[1].components
     genus = sum(part.genus or 0 for part in components)
     return Topology(TOPOLOGY_WEIGHT, len(components), genus)
 
@@ -182,15 +182,15 @@ def _topology(cloud: PointCloud) -> Topology | None:
 def _own_mesh(cloud: PointCloud) -> PolygonMesh | None:
     """The scan's mesh if it is closed and in one piece; of several some may be specks or hollows,
     and some may reach into each other."""
-    mesh = _closed_mesh(cloud)
-    if mesh is None:
+    found = _closed_mesh(cloud)
+    if found is None:
         return None
-    components = certify(mesh).components
+    mesh, components = found[0], found[1].components
     return mesh if len(components) == 1 and (components[0].volume or 0) > 0 else None
 
 
-def _closed_mesh(cloud: PointCloud) -> PolygonMesh | None:
-    """The scan if it is a closed manifold mesh."""
+def _closed_mesh(cloud: PointCloud) -> tuple[PolygonMesh, Certificate] | None:
+    """The scan and what is known of it, if it is a closed manifold mesh."""
     reference = cloud.reference
     if not isinstance(reference, MeshReference):
         return None
@@ -199,7 +199,8 @@ def _closed_mesh(cloud: PointCloud) -> PolygonMesh | None:
         mesh = PolygonMesh.from_polygons(vertices, reference.faces.tolist())
     except InputError:  # such as three triangles at an edge
         return None
-    return mesh if certify(mesh).is_clean else None
+    checked = certify(mesh)
+    return (mesh, checked) if checked.is_clean else None
 
 
 def measured(
