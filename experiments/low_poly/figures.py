@@ -60,7 +60,7 @@ def counts(rows: list[Row], curves: dict[str, list[Row]]) -> list[dict[str, Any]
                 "asked": f"{row['number']:,g}",
                 "got": f"{got:,}",
                 "triangles": f"{row['triangles']:,}",
-                "distance x 1e-3": f"{1e3 * row['distance']:.2f}",
+                "distance x 1e-3": f"{1e3 * row['distance']:.3g}",
                 "largest x 1e-3": f"{1e3 * row['largest']:.0f}",
                 **_beside(got, than, row["distance"], curves[row["shape"]]),
                 "closed": "yes" if row["closed"] else "no",

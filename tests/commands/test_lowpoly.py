@@ -10,6 +10,7 @@ import trimesh
 
 from shapeopt.commands import lowpoly
 from shapeopt.commands.main import main
+from shapeopt.errors import InputError
 from shapeopt.lowpoly import search
 from shapeopt.output.waiting import told
 
@@ -73,6 +74,17 @@ def test_a_number_of_triangles(tmp_path, scan, capsys):
     assert mesh.is_watertight
     assert len(mesh.faces) == 60
     assert capsys.readouterr().out.startswith("60 triangles, ")
+
+
+def test_more_polygons_than_planes_make_are_told_of_first(tmp_path, scan, capsys, monkeypatch):
+    def stop(*_: object, **__: object) -> None:
+        raise InputError("enough")
+
+    monkeypatch.setattr(lowpoly, "find", stop)
+    for options, is_told in ((["--faces=3000"], True), (["--faces=3000", "--triangles"], False)):
+        with pytest.raises(SystemExit, match="enough"):
+            main(["lowpoly", str(scan), "-o", str(tmp_path / "out.obj"), *options])
+        assert ("--triangles makes as many" in capsys.readouterr().out) == is_told
 
 
 @pytest.mark.parametrize("options", [["--parts=4"], ["--convex"]])
