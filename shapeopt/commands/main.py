@@ -296,7 +296,9 @@ def _simplify(command: argparse.ArgumentParser) -> None:
 def _lowpoly(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Fits a union of convex parts to a scan and moves its planes until few faces are left, "
-        "closed and close to the scan. The same call gives the same mesh."
+        "closed and close to the scan. With --triangles edges are collapsed, and vertices moved by "
+        "themselves: of the scan if it is closed and in one piece, or else of a union. The same "
+        "call gives the same mesh."
     )
     command.add_argument(
         "scan", metavar="SCAN", type=Path, help=f"mesh ({MESHES}) or point cloud ({CLOUDS})"
@@ -326,7 +328,7 @@ def _lowpoly(command: argparse.ArgumentParser) -> None:
         "--parts",
         metavar="K",
         type=int,
-        help="convex parts (default: as many as suit the faces)",
+        help="convex parts (default: as many as suit the faces); with --triangles, start from them",
     )
     command.add_argument(
         "--triangles",
