@@ -11,7 +11,13 @@ from shapeopt.mesh.ragged import owners_of
 
 
 def connected(count: int, pairs: Int64[Tensor, "n 2"]) -> Int64[Tensor, "count"]:
-    """For each of ``count`` things the first one that the pairs connect it to, or itself."""
+    """For each of ``count`` things the first one that the pairs connect it to, or itself.
+
+    Raises:
+        ValueError: for a pair of what is not there, such as the -1 in place of a missing polygon.
+    """
+    if len(pairs) and not 0 <= int(pairs.min()) <= int(pairs.max()) < count:
+        raise ValueError(f"pairs must be of numbers from 0 to {count - 1}")
     # Imported here, so that importing the package does not load the compiler.
     from shapeopt.mesh.connected_compiled import first_connected
 
