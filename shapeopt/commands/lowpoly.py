@@ -123,9 +123,10 @@ def report(found: LowPoly, faces: int | None, error: float | None) -> list[str]:
     if faces is not None and abs(surface.num_faces - faces) > TOLERANCE * faces:
         lines.append(_missed_faces(surface.num_faces, faces, surface is found.union))
     if error is not None and found.distance > error:
+        parts = "parts with --parts, or more " if surface is found.union else ""
         lines.append(
-            f"an error of {error:g} was asked for and not reached: the parts have too few planes "
-            "for it; give more with --parts, or more steps with --effort"
+            f"an error of {error:g} was asked for and not reached: give more {parts}steps with "
+            "--effort"
         )
     return lines
 

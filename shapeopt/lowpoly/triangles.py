@@ -87,6 +87,8 @@ def freed(
     steps = chosen.steps * moves + chosen.last_steps
     mover = _Mover(cloud, chosen, seed, steps, progress)
     mesh = surface.detach()
+    while (missing := triangles - len(mesh.triangles())) > 0:  # a pass cuts no triangle twice
+        mesh = refined(mesh, cloud, missing)
     most = max(len(mesh.triangles()), round(chosen.grown * triangles))
     for factor in chosen.stages:
         count = max(4, min(round(factor * triangles), most))

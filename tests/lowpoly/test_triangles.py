@@ -1,5 +1,6 @@
 """Triangles whose vertices move freely."""
 
+import pytest
 import torch
 import trimesh
 
@@ -32,14 +33,16 @@ def test_they_come_nearer_and_stay_closed():
     assert torch.equal(found[0].vertices, found[1].vertices)
 
 
-def test_what_is_there_already_is_kept(tmp_path):
-    """Of a box all is said by its corners: no movement brings anything."""
+@pytest.mark.parametrize("count", [12, 300])
+def test_what_is_there_already_is_kept(tmp_path, count):
+    """Of a box all is said by its corners: no movement brings anything, nor do more triangles, of
+    which there are as many as asked for."""
     trimesh.creation.box().subdivide().export(tmp_path / "box.ply")
     cloud = load(tmp_path / "box.ply", seed=0)
     box = PolygonMesh.from_polygons(
         torch.from_numpy(cloud.reference.vertices), cloud.reference.faces.tolist()
     )
     settings = TriangleSettings(5, 5, turns=1, samples=500, judging=1000, learning_rate=0.1)
-    found = freed(box, 12, cloud, settings)
-    assert found.num_faces == 12
+    found = freed(box, count, cloud, settings)
+    assert found.num_faces == count
     assert evaluate(found, cloud.reference, 5000)["distance"] < 1e-9
