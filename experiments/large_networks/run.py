@@ -82,6 +82,7 @@ def extract(name: str, data: Path, folder: Path) -> dict[str, Any]:
     """Traces the surface, measures it and keeps it for the other stages."""
     with torch.enable_grad():
         network, more = affine(name, data, folder)
+    torch.manual_seed(0)  # of a small network that has a surface
     shapeopt.extract_surface(shapeopt.sdf_network(8, 2), method="trace")  # loads the code
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.monotonic(), time.process_time()
