@@ -35,6 +35,8 @@ def differentiable_vertices(
     zeros: Int[Tensor, "v d"],
     plus_bits: Int32[Tensor, "v words"],
     rows: Float[Tensor, "v d d"] | None = None,
+    *,
+    compiled: bool = False,
 ) -> Float[Tensor, "v d"]:
     """The vertices with their gradient to the layers' weights and biases.
 
@@ -44,14 +46,25 @@ def differentiable_vertices(
         zeros: the d constraints that are 0 at each vertex.
         plus_bits: packed + signs of each vertex.
         rows: gradients of the active constraints with respect to the position, if known.
+        compiled: by ``differentiate_compiled.py`` if it can, on a CPU and in float64.
 
     A vertex whose equations are singular to working precision (crossing folds that are parallel
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
     differentiable function of the weights.
     """
+    # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
+    longest = 1e-3 * (box.upper - box.lower).max()
+    encoding = layers[0].encoding
+    if compiled and _has_compiled(layers):
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.complex.differentiate_compiled import newton_step
+
+        if rows is None:
+            rows = active_gradients(layers, constraints, zeros, plus_bits)
+        cells = vertices, zeros, plus_bits, rows
+        return newton_step(layers, box, constraints, *cells, float(longest))
     where = _where(constraints, zeros.long(), vertices.dtype)
     active = active_neurons(plus_bits, constraints, vertices.dtype)
-    encoding = layers[0].encoding
     if encoding is None:
         inputs, at_planes = vertices, _at_box_planes(box, where, vertices)
     else:
@@ -64,9 +77,7 @@ def differentiable_vertices(
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
     step = torch.where(is_regular[:, None], step, torch.zeros_like(step))
-    # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
-    limit = 1e-3 * (box.upper - box.lower).max()
-    too_long = step.detach().norm(dim=1, keepdim=True) > limit
+    too_long = step.detach().norm(dim=1, keepdim=True) > longest
     return vertices - step + torch.where(too_long, step.detach(), 0)
 
 
@@ -79,13 +90,33 @@ def carries_gradient(layers: Sequence[AffineLayer]) -> bool:
     )
 
 
+def _has_compiled(layers: Sequence[AffineLayer]) -> bool:
+    """Whether ``differentiate_compiled.py`` knows such a network."""
+    return layers[0].dimension == 3 and layers[0].encoding is None
+
+
 def affine_gradients(
-    layers: Sequence[AffineLayer], constraints: Constraints, plus_bits: Int32[Tensor, "n words"]
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    plus_bits: Int32[Tensor, "n words"],
+    *,
+    compiled: bool = False,
 ) -> Float[Tensor, "n d"]:
-    """Gradient of the output in the regions with the given packed + signs, with graph."""
+    """Gradient of the output in the regions with the given packed + signs, with graph.
+
+    Args:
+        compiled: as for :func:`differentiable_vertices`.
+    """
     if len(plus_bits) > CHUNK and plus_bits.device.type == "cpu" and not carries_gradient(layers):
-        parts = [affine_gradients(layers, constraints, part) for part in plus_bits.split(CHUNK)]
-        return torch.cat(parts)
+        parts = plus_bits.split(CHUNK)
+        return torch.cat(
+            [affine_gradients(layers, constraints, part, compiled=compiled) for part in parts]
+        )
+    if compiled and _has_compiled(layers):
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.complex.differentiate_compiled import gradients
+
+        return gradients(layers, constraints, plus_bits)
     active = active_neurons(plus_bits, constraints, layers[0].weight.dtype)
     gradient = gradient_where(layers, reversed(active)).expand(len(plus_bits), -1)
     encoding = layers[0].encoding

@@ -10,6 +10,7 @@ copies. That is consistent, and of no use: so edges that are no longer than roun
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -23,14 +24,24 @@ from shapeopt.mesh.ragged import offsets_of, owners_of
 
 
 def without_extent(
-    found: ZeroSet, quality: Callable[[Int64[Tensor, "n"]], Float[Tensor, "n"]]
+    found: ZeroSet,
+    quality: Callable[[Int64[Tensor, "n"]], Float[Tensor, "n"]],
+    *,
+    compiled: bool = False,
 ) -> ZeroSet:
     """The zero set without edges and polygons of no extent.
 
     Args:
         found: with positions in a box of size 1.
         quality: of some vertices, given by number. Of those that fall together the best one stays.
+        compiled: look for such edges by the compiled implementation, on a CPU.
     """
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import has_short_edge
+
+        if not has_short_edge(found.vertices.numpy(), found.edges.numpy(), SHORTEST_EDGE):
+            return found
     is_short = ~has_extent(found)
     if not bool(is_short.any()):
         return found
@@ -46,13 +57,20 @@ def has_extent(found: ZeroSet) -> Bool[Tensor, "e"]:
     return (end - start).square().sum(dim=1) >= SHORTEST_EDGE**2
 
 
-def has_copies(vertices: Float[Tensor, "v d"]) -> bool:
+def has_copies(vertices: Float[Tensor, "v d"], *, compiled: bool = False) -> bool:
     """Whether two vertices lie in one point, up to rounding, in a box of size 1.
 
     Along a direction that is in no special position they are neighbours.
     """
     direction = torch.arange(2, 2 + vertices.shape[1], device=vertices.device).to(vertices).sqrt()
-    apart = vertices[torch.argsort(vertices @ direction)].diff(dim=0)
+    along = vertices @ direction
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import has_near_neighbours
+
+        order = np.argsort(along.numpy())
+        return has_near_neighbours(vertices.numpy(), order, SHORTEST_EDGE)
+    apart = vertices[torch.argsort(along)].diff(dim=0)
     return bool((apart.square().sum(dim=1) < SHORTEST_EDGE**2).any())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -56,7 +57,7 @@ def finish(
     """
     constant = without_graph(layers)
     everything = found
-    found = without_extent(everything, lambda some: _sharpness(constant, everything, some))
+    found = without_extent(found, partial(_sharpness, constant, everything), compiled=compiled)
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
     try:
@@ -77,7 +78,7 @@ def finish(
         signs = found.signs
         where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_plus_bits
         rows = None if rows_at is None else rows_at(found)
-        vertices = differentiable_vertices(layers, box, *where, rows)
+        vertices = differentiable_vertices(layers, box, *where, rows, compiled=compiled)
     return PolyhedralSurface(
         vertices,
         found.edges,
@@ -95,7 +96,8 @@ def _oriented(
 ) -> tuple[ZeroSet, Float[Tensor, "f d"]]:
     """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
     a cap the outward normal of the box plane."""
-    gradients = affine_gradients(layers, found.signs.constraints, found.signs.face_plus_bits)
+    cells = found.signs.constraints, found.signs.face_plus_bits
+    gradients = affine_gradients(layers, *cells, compiled=compiled)
     if found.has_caps:
         gradients = _with_plane_normals(gradients, found.face_planes)
     if not found.is_oriented:

@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from shapeopt.compiled import kernel
+from shapeopt.compiled import kernel, small_kernel
 
 
 @kernel
@@ -72,3 +72,32 @@ def has_flat_fold(edge_faces, gradients, flattest):
         if difference <= flattest * size:
             return True
     return False
+
+
+@kernel
+@no_type_check
+def has_short_edge(vertices, edges, shortest):
+    """Whether an edge is shorter than that."""
+    for edge in range(len(edges)):
+        if _squared_distance(vertices[edges[edge, 0]], vertices[edges[edge, 1]]) < shortest**2:
+            return True
+    return False
+
+
+@kernel
+@no_type_check
+def has_near_neighbours(vertices, order, nearest):
+    """Whether two vertices that follow each other in the order are nearer than that."""
+    for place in range(len(order) - 1):
+        if _squared_distance(vertices[order[place]], vertices[order[place + 1]]) < nearest**2:
+            return True
+    return False
+
+
+@small_kernel
+@no_type_check
+def _squared_distance(one, two):
+    squared = 0.0
+    for axis in range(len(one)):
+        squared += (two[axis] - one[axis]) ** 2
+    return squared

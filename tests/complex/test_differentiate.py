@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 import shapeopt
+from shapeopt.complex.differentiate import (
+    active_gradients,
+    affine_gradients,
+    differentiable_vertices,
+)
+from shapeopt.extraction.extract import prepare
 from shapeopt.losses import EdgeLength, FaceCount, Smoothness
+from tests.extraction.tracing.comparing import centred_mlp
 from tests.sample_networks import random_mlp
 
 MEASURES = {
@@ -120,3 +127,39 @@ def test_singular_vertices_get_no_gradient_but_stay():
     surface.edge_lengths().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
     assert network(surface.vertices).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("sizes", [(3, 6, 1), (3, 12, 12, 1), (3, 40, 33, 7, 1)])
+def test_the_compiled_gradients_are_those_of_torch(sizes):
+    # The surface leaves the box, so that planes of the box are among the zeros.
+    network = centred_mlp(*sizes, seed=0).double()
+    surface = shapeopt.extract_surface(network).detach()
+    signs = surface.signs
+    layers, box = prepare(network, (-0.5, 0.5), torch.float64)
+    assert (signs.vertex_zeros >= signs.constraints.num_neurons).any()
+    torch.manual_seed(0)
+    near = surface.vertices + 1e-6 * torch.randn_like(surface.vertices)
+    rows = active_gradients(layers, signs.constraints, signs.vertex_zeros, signs.vertex_plus_bits)
+    rows[0, 2] = rows[0, 1]  # singular: this vertex stays, and has no gradient
+    rows[1, 2] = rows[1, 1] + 1e-5 * rows[1, 2]  # a step too long: it stays
+    vertices = near, signs.vertex_zeros, signs.vertex_plus_bits, rows
+
+    def moved(compiled: bool) -> torch.Tensor:
+        given = layers, box, signs.constraints, *vertices
+        return differentiable_vertices(*given, compiled=compiled)
+
+    def slopes(compiled: bool) -> torch.Tensor:
+        cells = signs.constraints, signs.face_plus_bits
+        return affine_gradients(layers, *cells, compiled=compiled)
+
+    parameters = list(network.parameters())
+    for function in (moved, slopes):
+        plain, compiled = function(False), function(True)
+        assert torch.allclose(plain, compiled, rtol=0, atol=1e-12)
+        up = torch.randn_like(plain)
+        expected = torch.autograd.grad(plain, parameters, up, allow_unused=True)
+        found = torch.autograd.grad(compiled, parameters, up, allow_unused=True)
+        for one, other in zip(expected, found, strict=True):
+            if one is not None:
+                assert torch.allclose(one, other, rtol=0, atol=1e-8 * float(one.abs().amax()))
+    assert torch.equal(moved(True)[:2], near[:2])

@@ -1,0 +1,226 @@
+"""Vertices and normals as functions of the weights, as in ``differentiate.py``, for the CPU.
+
+Between the matrix products compiled loops pick, mask and solve. In 3D, in float64, and for networks
+without encoding.
+"""
+
+from collections.abc import Sequence
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int, Int32
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from shapeopt.compiled import kernel, small_kernel
+from shapeopt.complex.box import Box
+from shapeopt.complex.signs import Constraints
+from shapeopt.networks.affine import AffineLayer
+
+EPS = np.finfo(np.float64).eps
+
+
+def newton_step(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    constraints: Constraints,
+    vertices: Float64[Tensor, "v 3"],
+    zeros: Int[Tensor, "v 3"],
+    plus_bits: Int32[Tensor, "v words"],
+    rows: Float64[Tensor, "v 3 3"],
+    longest: float,
+) -> Float64[Tensor, "v 3"]:
+    """The vertices after a step to where their constraints are 0, with graph; see
+    :func:`shapeopt.complex.differentiate.differentiable_vertices`.
+
+    Args:
+        rows: gradients of the constraints.
+        longest: of steps; a vertex that would go further stays.
+    """
+    corners = torch.stack([box.lower, box.upper])
+    cells = (
+        _array(part) for part in (vertices, zeros, plus_bits.view(torch.uint32), rows, corners)
+    )
+    parameters = [part for layer in layers for part in (layer.weight, layer.bias)]
+    return _NewtonStep.apply(constraints, *cells, longest, *parameters)
+
+
+def gradients(
+    layers: Sequence[AffineLayer], constraints: Constraints, plus_bits: Int32[Tensor, "n words"]
+) -> Float64[Tensor, "n 3"]:
+    """The gradient of the output in regions, with graph; see
+    :func:`shapeopt.complex.differentiate.affine_gradients`."""
+    signs = _array(plus_bits.view(torch.uint32))
+    return _Gradients.apply(constraints, signs, *(layer.weight for layer in layers))
+
+
+class _NewtonStep(torch.autograd.Function):
+    """Differentiable once: the second derivative of a step at fixed equations is another one."""
+
+    @staticmethod
+    def forward(ctx: Any, constraints: Constraints, *given: Any) -> Float64[Tensor, "v 3"]:
+        """Newton's step."""
+        vertices, zeros, signs, rows, corners, longest, *parameters = given
+        residual, inputs = np.zeros((len(vertices), 3)), [torch.from_numpy(vertices)]
+        for layer, (weight, bias) in enumerate(
+            zip(parameters[0::2], parameters[1::2], strict=True)
+        ):
+            values = torch.addmm(bias, inputs[-1], weight.T)
+            _pick(values.numpy(), zeros, constraints.first_neuron(layer), residual)
+            if layer + 1 < len(constraints.widths):
+                _mask(values.numpy(), signs, constraints.words(layer).start)
+                inputs.append(values)
+        where = zeros, constraints.num_neurons, corners
+        stepped, inverse = _stepped(vertices, *where, rows, residual, longest)
+        ctx.constraints, ctx.cells = constraints, (zeros, signs, inverse)
+        ctx.save_for_backward(*inputs, *parameters[0::2])
+        return torch.from_numpy(stepped)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Float64[Tensor, "v 3"]) -> Any:
+        """To weights and biases, from the last layer to the first."""
+        constraints, (zeros, signs, inverse) = ctx.constraints, ctx.cells
+        found: list[Tensor] = []
+        half = len(ctx.saved_tensors) // 2
+        inputs, weights = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        of_zeros = _slopes_of_zeros(_array(gradient), inverse)
+        slopes = gradient.new_zeros(len(gradient), 1)
+        for layer in range(half - 1, -1, -1):
+            _put(slopes.numpy(), zeros, constraints.first_neuron(layer), of_zeros)
+            found = [slopes.T @ inputs[layer], slopes.sum(dim=0), *found]
+            if layer > 0:
+                slopes = slopes @ weights[layer]
+                _mask(slopes.numpy(), signs, constraints.words(layer - 1).start)
+        return (None,) * 7 + tuple(found)
+
+
+class _Gradients(torch.autograd.Function):
+    """Differentiable once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, constraints: Constraints, signs: np.ndarray, *weights: Tensor
+    ) -> Float64[Tensor, "n 3"]:
+        """The slopes of the output by the neurons of one layer after the other, from the last."""
+        slopes, of_layers = weights[-1].repeat(len(signs), 1), []
+        for layer in range(len(weights) - 2, -1, -1):
+            _mask(slopes.numpy(), signs, constraints.words(layer).start)
+            of_layers.append(slopes)
+            slopes = slopes @ weights[layer]
+        ctx.constraints, ctx.signs = constraints, signs
+        ctx.save_for_backward(*reversed(of_layers), *weights[:-1])
+        return slopes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Float64[Tensor, "n 3"]) -> Any:
+        """To the weights, from the first layer to the last: how a step along the gradient moves the
+        neurons of a layer, times the output's slope by them."""
+        half, moved, found = len(ctx.saved_tensors) // 2, gradient.contiguous(), []
+        of_layers, weights = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        for layer, (slopes, weight) in enumerate(zip(of_layers, weights, strict=True)):
+            found.append(slopes.T @ moved)
+            moved = moved @ weight.T
+            _mask(moved.numpy(), ctx.signs, ctx.constraints.words(layer).start)
+        return None, None, *found, moved.sum(dim=0)[None]
+
+
+def _array(part: Tensor) -> np.ndarray:
+    return part.detach().contiguous().numpy()
+
+
+@kernel
+@no_type_check
+def _pick(values, zeros, first, residual):
+    """Takes over the values of a layer's neurons that are among the zeros."""
+    for vertex in range(len(zeros)):
+        for i in range(3):
+            column = zeros[vertex, i] - first
+            if 0 <= column < values.shape[1]:
+                residual[vertex, i] = values[vertex, column]
+
+
+@kernel
+@no_type_check
+def _put(slopes, zeros, first, of_zeros):
+    """Adds the slopes of a layer's neurons that are among the zeros."""
+    for vertex in range(len(zeros)):
+        for i in range(3):
+            column = zeros[vertex, i] - first
+            if 0 <= column < slopes.shape[1]:
+                slopes[vertex, column] += of_zeros[vertex, i]
+
+
+@kernel
+@no_type_check
+def _mask(values, signs, word):
+    """Puts 0 in the place of what neurons have that are not +."""
+    width = values.shape[1]
+    for vertex in range(len(values)):
+        for start in range(0, width, 32):
+            bits, row = signs[vertex, word + (start >> 5)], values[vertex, start : start + 32]
+            for j in range(len(row)):
+                row[j] = row[j] if (bits >> np.uint32(j)) & np.uint32(1) else 0.0
+
+
+@kernel
+@no_type_check
+def _stepped(vertices, zeros, num_neurons, corners, rows, residual, longest):
+    """The vertices after their step, and the inverses of the rows."""
+    count, step = len(vertices), np.empty(3)
+    inverses, result = np.empty((count, 3, 3)), np.empty((count, 3))
+    for vertex in range(count):
+        for i in range(3):
+            plane = zeros[vertex, i] - num_neurons
+            if plane >= 0:
+                residual[vertex, i] = vertices[vertex, plane >> 1] - corners[plane & 1, plane >> 1]
+        inverse, square = inverses[vertex], 0.0
+        _invert(rows[vertex], inverse)
+        for axis in range(3):
+            step[axis] = 0.0
+            for i in range(3):
+                step[axis] += inverse[axis, i] * residual[vertex, i]
+            square += step[axis] * step[axis]
+        # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
+        for axis in range(3):
+            result[vertex, axis] = vertices[vertex, axis] - (
+                0.0 if square > longest * longest else step[axis]
+            )
+    return result, inverses
+
+
+@small_kernel
+@no_type_check
+def _invert(rows, inverse):
+    """Fills in the inverse; zeros if it is singular to working precision, the rows being scaled to
+    length 1."""
+    largest, determinant = 0.0, 0.0
+    for i in range(3):
+        one, two = rows[(i + 1) % 3], rows[(i + 2) % 3]
+        inverse[0, i] = one[1] * two[2] - one[2] * two[1]
+        inverse[1, i] = one[2] * two[0] - one[0] * two[2]
+        inverse[2, i] = one[0] * two[1] - one[1] * two[0]
+    for axis in range(3):
+        determinant += rows[0, axis] * inverse[axis, 0]
+    for i in range(3):
+        length = np.sqrt(rows[i, 0] ** 2 + rows[i, 1] ** 2 + rows[i, 2] ** 2)
+        for axis in range(3):
+            inverse[axis, i] /= determinant
+            size = abs(inverse[axis, i]) * length
+            largest = largest if size <= largest else size  # NaN stays
+    if not largest < EPS**-0.75:
+        inverse[:] = 0.0
+
+
+@kernel
+@no_type_check
+def _slopes_of_zeros(gradient, inverses):
+    """What a gradient to vertices becomes for the values of their zeros."""
+    slopes = np.zeros((len(gradient), 3))
+    for vertex in range(len(gradient)):
+        for i in range(3):
+            for axis in range(3):
+                slopes[vertex, i] -= gradient[vertex, axis] * inverses[vertex, axis, i]
+    return slopes
