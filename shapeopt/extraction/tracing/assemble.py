@@ -18,6 +18,14 @@ def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
     Raises:
         ExtractionError: if the cells do not fit together.
     """
+    if solver.is_compiled and solver.simplices is None:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.tracing.assemble_compiled import mesh_of_polygons
+
+        mesh = mesh_of_polygons(cells, solver.constraints, solver.keys, solver.bits)
+        if mesh is None:
+            raise disagreement("polygons")
+        return mesh
     keys = cells.keys.index_select(0, cells.facet_cells)
     turns = solver.turning_to_zero(cells)
     if solver.box.dimension == 3:

@@ -54,8 +54,8 @@ class SeenCellsInTable(SeenCells):
         if size > len(self._table):
             old = self._table[self._is_used]
             self._table, self._is_used = np.empty(size, np.int64), np.zeros(size, np.bool_)
-            _insert(old, self._table, self._is_used)
-        added = _insert(keys, self._table, self._is_used)
+            insert(old, self._table, self._is_used)
+        added = insert(keys, self._table, self._is_used)
         self._count += len(added)
         return added
 
@@ -71,7 +71,7 @@ def _cells_of(arrays: tuple[np.ndarray, ...]) -> ZeroCells:
 
 @kernel
 @no_type_check
-def _insert(keys, table, is_used):
+def insert(keys, table, is_used):
     """Puts keys into a table that has room for them; returns where those stand that were not in
     it, each once."""
     added, count, last = np.empty(len(keys), np.int64), 0, len(table) - 1

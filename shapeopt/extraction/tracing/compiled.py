@@ -12,7 +12,8 @@ from shapeopt.complex.box import Box
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
 from shapeopt.extraction.tracing import cells_compiled, equal_keys_compiled, kernels
 from shapeopt.extraction.tracing.equal_keys import Distinct
-from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver
+from shapeopt.extraction.tracing.following import followed
+from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver, does_not_close
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
@@ -21,12 +22,17 @@ SMALL = 128
 """Up to so many polygons or vertices are done in one part: threads would cost more."""
 
 
+SMALL_FRONT = 4096
+"""Up to so many polygons have changed, their surroundings are followed on one thread."""
+
 ROOM = 8
 """Room for corners, per polygon, to start with; they have 4 on average."""
 
 
 class CompiledZeroCellSolver(ZeroCellSolver):
     """The solver for 3 dimensions on a CPU."""
+
+    is_compiled = True
 
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
         super().__init__(layers, box, scale)
@@ -48,6 +54,25 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def seen(self, known: Int64[Tensor, "k"]) -> SeenCells:
         """As in :class:`ZeroCellSolver`."""
         return cells_compiled.SeenCellsInTable(known)
+
+    def follow(
+        self,
+        plus_bits: Int32[Tensor, "n words"],
+        points: Float64[Tensor, "n 3"],
+        known: Int64[Tensor, "k"],
+    ) -> ZeroCells | None:
+        """As in :class:`ZeroCellSolver`: cell by cell on one thread, where that takes no longer."""
+        is_small = len(known) > 0 and len(plus_bits) <= SMALL_FRONT
+        if self.simplices is not None or not (is_small or torch.get_num_threads() == 1):
+            return None
+        settings = kernels.WalkSettings(self.shift.numpy(), NEAREST_LINES, LONGEST_CORRECTION)
+        bits = self.bits.bits.numpy().view(np.uint32)
+        turning = kernels.Turning(self.keys.plus.numpy(), self.bits.words.numpy(), bits)
+        network = self._net, settings, turning
+        cells = followed(network, self.cell_keys(plus_bits), plus_bits, points, known)
+        if cells is None:
+            raise does_not_close()
+        return cells
 
     def in_order(self, cells: ZeroCells) -> ZeroCells:
         """As in :class:`ZeroCellSolver`."""

@@ -29,7 +29,7 @@ from shapeopt.extraction.tracing.seeds import (
     subdivided_seeds,
 )
 from shapeopt.extraction.tracing.solver import zero_cell_solver
-from shapeopt.extraction.tracing.trace import cells_at, follow
+from shapeopt.extraction.tracing.trace import follow, starts_at
 from shapeopt.extraction.tracing.warm_start import moved, retrace, solve_again, solved_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
@@ -120,7 +120,7 @@ class Tracing(Extractor):
         calls_to_search = last.calls_to_search - 1 if last else -1
         if cells is None or calls_to_search < 0:
             seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
-            cells = follow(solver, cells_at(solver, seeds, cells))
+            cells = follow(solver, starts_at(solver, seeds, cells), cells)
             calls_to_search = self.search_every
         cells = solver.in_order(cells)
         found, rows_at = assemble(solver, cells), None
@@ -133,7 +133,7 @@ class Tracing(Extractor):
         surface = finish(
             unit.layers, box, found, rows_at, all_folds=self.all_folds, compiled=compiled
         )
-        if has_copies(surface.vertices.detach()):
+        if has_copies(surface.vertices.detach(), compiled=compiled):
             raise ExtractionError(
                 "two sheets of the zero set lie on each other: it runs along a fold of the network"
             )

@@ -93,6 +93,38 @@ class SolvedRoom(NamedTuple):
     rows: np.ndarray  # [v, 3, 3], gradients of the zeros
 
 
+class Turning(NamedTuple):
+    """What happens to a region's key and signs behind each constraint."""
+
+    plus_key: np.ndarray  # [constraints], what a + adds to the key
+    words: np.ndarray  # [constraints], the column that holds its sign
+    bits: np.ndarray  # [constraints], uint32: the word with its bit alone set
+
+
+class Queue(NamedTuple):
+    """Cells in the order that they are found in, and room for more."""
+
+    keys: np.ndarray  # [c]
+    plus_bits: np.ndarray  # [c, words], uint32
+    points: np.ndarray  # [c, 3]
+
+
+class FacetRoom(NamedTuple):
+    """Room for the facets of cells, to be filled; see ``zero_cells.py``."""
+
+    offsets: np.ndarray  # [c + 1]
+    constraints: np.ndarray  # [m]
+    is_plus: np.ndarray  # [m]
+    corners: np.ndarray  # [m, 3]
+
+
+class SeenKeys(NamedTuple):
+    """A hash table of keys: open addressing, at least half of the slots free."""
+
+    keys: np.ndarray
+    is_used: np.ndarray
+
+
 @kernel
 @no_type_check
 def walk_polygons(part, start, stop, net, regions, settings, room):
@@ -101,34 +133,120 @@ def walk_polygons(part, start, stop, net, regions, settings, room):
     Returns where the part's fraction of the room starts, and how many corners it put there: -1 if
     there was no room for them.
     """
-    total, nearest = len(settings.shift), settings.nearest
-    maps, plane = _room_for_maps(net, total), Plane(np.empty((3, 3)), np.empty(3))
-    every = Lines(np.empty((4, total)), np.arange(total), np.empty(total))
-    near = Lines(np.empty((4, nearest)), np.zeros(nearest, np.int64), np.empty(nearest))
-    frame, origin, points, shift = plane.frame, plane.origin, regions.points, settings.shift
+    tools = _tools(net, settings)
     counts, constraints, corners = room.counts, room.constraints, room.corners
-    output, longest_correction = len(net.biases) - 1, settings.longest_correction
-    rows = max(len(points), 1)
+    rows = max(len(regions.points), 1)
     first, last = len(corners) * start // rows, len(corners) * stop // rows
     found = first
     for row in range(start, stop):
-        _affine_maps(net, regions, row, maps)
-        _find_plane(maps, output, plane)
-        _cut_plane(maps, shift, output, plane, every)
-        reach = _choose_nearest(every, near)
         free = constraints[found:last], corners[found:last]
-        count = _walk(near, reach, longest_correction, *free)
-        if count == 0:
-            count = _walk(every, np.inf, longest_correction, *free)
+        count = _walk_polygon(net, regions, row, settings, tools, *free)
         if count < 0:
             return first, -1
         counts[row] = count
-        for i in range(found, found + count):
-            s, t = corners[i, 0], corners[i, 1]
-            for k in range(3):
-                corners[i, k] = points[row, k] + origin[k] + s * frame[0, k] + t * frame[1, k]
         found += count
     return first, found - first
+
+
+@kernel
+@no_type_check
+def follow(net, settings, turning, queue, room, seen, counts):
+    """Walks round the polygons in the queue, and queues what lies behind their edges and was not
+    seen.
+
+    Args:
+        counts: the place in the queue, the queue's length, and how many keys were seen.
+
+    Stops at the end of the queue; before that where room is short, or where a polygon does not
+    close. Returns the counts, and whether it was that.
+    """
+    start, num_queued, num_seen = counts
+    tools, output, mask = _tools(net, settings), len(net.biases) - 1, len(seen.keys) - 1
+    no_maps = np.empty((4, 0, 3)), np.empty((4, 0, 6))
+    regions = Regions(queue.plus_bits, queue.points, *no_maps)
+    while start < num_queued:
+        first = room.offsets[start]
+        free = room.constraints[first:], room.corners[first:]
+        count = _walk_polygon(net, regions, start, settings, tools, *free)
+        if count == 0:
+            return (start, num_queued, num_seen), True
+        is_short = num_queued + count > len(queue.keys) or 2 * (num_seen + count) > mask
+        if count < 0 or is_short:
+            return (start, num_queued, num_seen), False
+        room.offsets[start + 1] = first + count
+        for facet in range(first, first + count):
+            crossed = room.constraints[facet]
+            is_neuron = crossed <= output
+            word, bit = turning.words[crossed], turning.bits[crossed]
+            is_plus = is_neuron and queue.plus_bits[start, word] & bit != 0
+            room.is_plus[facet] = is_plus
+            if not is_neuron:
+                continue
+            turned = turning.plus_key[crossed]
+            key = queue.keys[start] + (-turned if is_plus else turned)
+            slot = (key ^ (key >> 32)) & mask
+            while seen.is_used[slot] and seen.keys[slot] != key:
+                slot = (slot + 1) & mask
+            if seen.is_used[slot]:
+                continue
+            seen.keys[slot], seen.is_used[slot] = key, True
+            num_seen += 1
+            queue.keys[num_queued] = key
+            for column in range(queue.plus_bits.shape[1]):
+                queue.plus_bits[num_queued, column] = queue.plus_bits[start, column]
+            queue.plus_bits[num_queued, word] ^= bit
+            following = facet + 1 if facet + 1 < first + count else first
+            for k in range(3):
+                middle = (room.corners[facet, k] + room.corners[following, k]) / 2
+                queue.points[num_queued, k] = middle
+            num_queued += 1
+        start += 1
+    return (start, num_queued, num_seen), False
+
+
+class _Tools(NamedTuple):
+    """Room for what is worked out for one polygon."""
+
+    maps: AffineMaps
+    plane: Plane
+    every: Lines
+    near: Lines
+
+
+@kernel
+@no_type_check
+def _tools(net, settings):
+    total, nearest = len(settings.shift), settings.nearest
+    return _Tools(
+        _room_for_maps(net, total),
+        Plane(np.empty((3, 3)), np.empty(3)),
+        Lines(np.empty((4, total)), np.arange(total), np.empty(total)),
+        Lines(np.empty((4, nearest)), np.zeros(nearest, np.int64), np.empty(nearest)),
+    )
+
+
+@kernel
+@no_type_check
+def _walk_polygon(net, regions, row, settings, tools, constraints, corners):
+    """Fills in the corners of a polygon and the constraints of its edges.
+
+    Returns how many, 0 if it does not close, -1 if there was no room for them.
+    """
+    maps, plane, every, near = tools
+    frame, origin, output = plane.frame, plane.origin, len(net.biases) - 1
+    _affine_maps(net, regions, row, maps)
+    _find_plane(maps, output, plane)
+    _cut_plane(maps, settings.shift, output, plane, every)
+    reach = _choose_nearest(every, near)
+    count = _walk(near, reach, settings.longest_correction, constraints, corners)
+    if count == 0:
+        count = _walk(every, np.inf, settings.longest_correction, constraints, corners)
+    for i in range(count):
+        s, t = corners[i, 0], corners[i, 1]
+        for k in range(3):
+            point = regions.points[row, k]
+            corners[i, k] = point + origin[k] + s * frame[0, k] + t * frame[1, k]
+    return count
 
 
 @kernel

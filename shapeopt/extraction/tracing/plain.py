@@ -74,6 +74,8 @@ class ZeroCellSolver:
             measured by.
     """
 
+    is_compiled = False
+
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"]):
         self.layers = layers
         self.box = box
@@ -117,6 +119,16 @@ class ZeroCellSolver:
     def seen(self, known: Int64[Tensor, "k"]) -> SeenCells:
         """For the fronts of a trace, with the keys of cells that it need not visit."""
         return SeenCells(known)
+
+    def follow(
+        self,
+        plus_bits: Int32[Tensor, "n words"],
+        points: Float[Tensor, "n d"],
+        known: Int64[Tensor, "k"],
+    ) -> ZeroCells | None:
+        """See :func:`shapeopt.extraction.tracing.trace.follow`; None if it should be done there,
+        front by front."""
+        return None
 
     def in_order(self, cells: ZeroCells) -> ZeroCells:
         """See :meth:`ZeroCells.in_order`."""
@@ -202,11 +214,7 @@ class ZeroCellSolver:
 
     def _cells(self, plus_bits: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
         if outlines.num_open:
-            raise ExtractionError(
-                "a polygon of the zero set does not close: folds of the network coincide, or f is "
-                "constant on a region at its zero set. extract_surface(method='subdivide') "
-                "handles such networks"
-            )
+            raise does_not_close()
         counts, constraints, corners, _ = outlines
         offsets = offsets_of(counts)
         words = plus_bits[owners_of(offsets, len(corners)), self.bits.words[constraints]]
@@ -367,6 +375,14 @@ class ZeroCellSolver:
         holds = values.mul_(self._signs(masks, len(values))) > margin[:, None] * self.size
         holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
         return vertices + step, holds, rows
+
+
+def does_not_close() -> ExtractionError:
+    return ExtractionError(
+        "a polygon of the zero set does not close: folds of the network coincide, or f is "
+        "constant on a region at its zero set. extract_surface(method='subdivide') handles such "
+        "networks"
+    )
 
 
 def _along(

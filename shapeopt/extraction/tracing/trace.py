@@ -21,8 +21,10 @@ decided differently by two polygons, and in float64 there is nothing left to rep
 in general position.
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 from torch import Tensor
 
 from shapeopt.extraction.tracing.assemble import disagreement
@@ -33,39 +35,55 @@ FRONTS_TO_CHECK = 64
 """Fronts from one check to the next that none has come round to cells left behind."""
 
 
-def cells_at(
-    solver: ZeroCellSolver, points: Float[Tensor, "n d"], others: ZeroCells | None = None
-) -> ZeroCells:
-    """The cells that the points of the zero set lie on, and the others, each once."""
-    if others is not None and len(points) == 0:
-        return others
+class Starts(NamedTuple):
+    """Where to start from: regions that the zero set meets, and a point of it in each.
+
+    Attributes:
+        plus_bits: packed + signs of each region, f not among them.
+        points: one on each region's polygon (in 2D: segment), or on its border.
+    """
+
+    plus_bits: Int32[Tensor, "n words"]
+    points: Float[Tensor, "n d"]
+
+
+def starts_at(
+    solver: ZeroCellSolver, points: Float[Tensor, "n d"], known: ZeroCells | None = None
+) -> Starts:
+    """The cells that the points of the zero set lie on, each once, but for the known ones."""
     plus_bits = solver.plus_bits_at(points)
     found = solver.distinct(solver.cell_keys(plus_bits))
     one = found.first
-    if others is None:
-        return solver.solve(plus_bits[one], points[one])
-    one = one[~torch.isin(found.keys, others.keys)]
-    return ZeroCells.concatenate([others, solver.solve(plus_bits[one], points[one])])
+    if known is not None:
+        one = one[~torch.isin(found.keys, known.keys)]
+    return Starts(plus_bits[one], points[one])
 
 
 def follow(
     solver: ZeroCellSolver,
-    found: ZeroCells,
+    starts: Starts,
     known: ZeroCells | None = None,
     *,
     fronts_to_check: int = FRONTS_TO_CHECK,
 ) -> ZeroCells:
-    """The given cells and all that are connected to them, after the known ones.
+    """The known cells, those to start from, and all that are connected to them.
 
     Args:
-        known: further cells that need no visit, and lead to nothing new.
+        known: cells that need no visit, and lead to nothing new.
         fronts_to_check: fronts from one check to the next that they do not go round in circles.
 
     Raises:
-        ExtractionError: if the fronts come round to cells that they have left behind.
+        ExtractionError: for a region in which the zero set is not bounded by lines; and if the
+            fronts come round to cells that they have left behind.
     """
-    fronts = [found]
-    seen = solver.seen(found.keys[:0] if known is None else known.keys)
+    if known is not None and len(starts.points) == 0:
+        return known
+    seen_before = solver.cell_keys(starts.plus_bits[:0]) if known is None else known.keys
+    found = solver.follow(*starts, seen_before)
+    if found is not None:
+        return found if known is None else ZeroCells.concatenate([known, found])
+    fronts = [solver.solve(*starts)]
+    seen = solver.seen(seen_before)
     while True:
         last = fronts[-1]
         facets = seen.facets_to_new(last.keys, solver.keys_behind(last))

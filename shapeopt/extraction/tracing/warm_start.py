@@ -23,7 +23,7 @@ from torch import Tensor
 
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
-from shapeopt.extraction.tracing.trace import follow
+from shapeopt.extraction.tracing.trace import Starts, follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 FARTHEST = 1e-9
@@ -64,7 +64,7 @@ def retrace(
     corner = found.face_vertices if solver.box.dimension == 3 else found.edges.flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
     kept, plus_bits, middles = solver.retained(old, corner, solved.holds, solved.positions)
-    return follow(solver, solver.solve(plus_bits, middles), kept) if len(middles) else kept
+    return follow(solver, Starts(plus_bits, middles), kept)
 
 
 def solve_again(

@@ -1,5 +1,7 @@
 """Cells and vertices from their signs: both backends, and what does not fit together."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import find_seeds, sample_grid
 from shapeopt.extraction.tracing.solver import zero_cell_solver
-from shapeopt.extraction.tracing.trace import cells_at, follow
+from shapeopt.extraction.tracing.trace import Starts, follow, starts_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
 from tests.extraction.tracing.comparing import BACKENDS, centred_mlp
@@ -78,12 +80,62 @@ def test_vertices_that_are_no_numbers_do_not_hold(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_lost_polygons_are_an_error_and_not_a_hole(backend):
     solver = solver_of(centred_mlp(3, 10, 1, seed=0), backend)
-    cells = follow(solver, cells_at(solver, find_seeds(solver.layers, solver.box, 8)))
+    cells = follow(solver, starts_at(solver, find_seeds(solver.layers, solver.box, 8)))
     assemble(solver, cells)
     kept = torch.arange(1, len(cells))
     some = cells.select(kept, cells.corners, int(cells.offsets[-1] - cells.offsets[1]))
     with pytest.raises(ExtractionError, match="disagree"):
         assemble(solver, some)
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, (3, 48, 48, 1)])
+def test_one_thread_and_fronts_find_the_same_cells_and_mesh(sizes):
+    network = centred_mlp(*sizes, seed=0)
+    plain, compiled = both_solvers(network)
+    seeds = find_seeds(compiled.layers, compiled.box, 8)
+    starts = starts_at(compiled, seeds[:1])  # the queue has to grow, for the last network
+    fronts = front_by_front(compiled, starts)
+    followed = follow(compiled, starts)
+    assert len(followed) > (1 if sizes in SIZES else 600)
+    for name in ("keys", "plus_bits", "offsets", "facet_constraints", "is_plus", "corners"):
+        assert torch.equal(getattr(followed, name), getattr(fronts, name))
+    ordered = compiled.in_order(followed)
+    one, other = assemble(plain, ordered), assemble(compiled, ordered)
+    for name in ("vertices", "edges", "edge_faces", "face_offsets", "face_vertices", "face_planes"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    for name in ("vertex_zeros", "vertex_plus_bits", "edge_zeros", "face_plus_bits", "vertex_keys"):
+        one_part, other_part = getattr(one.signs, name), getattr(other.signs, name)
+        assert one_part.dtype == other_part.dtype
+        assert torch.equal(one_part, other_part)
+
+
+def front_by_front(solver: ZeroCellSolver, starts: Starts) -> ZeroCells:
+    class Fronts(type(solver)):
+        def follow(self, *_) -> None:
+            return None
+
+    given = copy.copy(solver)
+    given.__class__ = Fronts
+    return follow(given, starts)
+
+
+@pytest.mark.parametrize("known", [0, 40])
+def test_known_cells_are_not_walked_again(known):
+    solver = solver_of(centred_mlp(3, 16, 16, 1, seed=0), "compiled")
+    starts = starts_at(solver, find_seeds(solver.layers, solver.box, 8)[:1])
+    every = follow(solver, starts)
+    some = every.select(torch.arange(known), every.corners, int(every.offsets[known]))
+    others = Starts(every.plus_bits[known : known + 1], middle_of(every, known)[None])
+    again = follow(solver, others, some if known else None)
+    assert torch.equal(again.keys[:known], every.keys[:known])
+    assert len(again.keys.unique()) == len(again)
+    # What only the known ones lead to is not found.
+    assert len(again) == len(every) if known == 0 else len(again) <= len(every)
+
+
+def middle_of(cells: ZeroCells, cell: int) -> torch.Tensor:
+    first, last = cells.offsets[cell : cell + 2].tolist()
+    return cells.corners[first:last].mean(dim=0)
 
 
 class OneFacetSolver(ZeroCellSolver):
@@ -121,9 +173,9 @@ def test_fronts_that_come_round_are_an_error():
     face = int(torch.searchsorted(surface.face_offsets, polygon, right=True)) - 1
     first, last = surface.face_offsets[face : face + 2].tolist()
     middle = surface.vertices[surface.face_vertices[first:last]].mean(dim=0)
-    found = solver.solve(surface.signs.face_plus_bits[face : face + 1], middle[None])
+    starts = Starts(surface.signs.face_plus_bits[face : face + 1], middle[None])
     with pytest.raises(ExtractionError, match="disagree"):
-        follow(solver, found, fronts_to_check=3)
+        follow(solver, starts, fronts_to_check=3)
 
 
 @pytest.mark.parametrize("axis", range(3))

@@ -1,0 +1,133 @@
+"""Polygons put together by their keys, compiled for the CPU: the twin of what ``assemble.py`` does
+in torch, for networks without encoding."""
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+import torch
+
+from shapeopt.compiled import kernel
+from shapeopt.complex.signs import BitPositions, Constraints, ZobristKeys
+from shapeopt.complex.surface import SurfaceSigns
+from shapeopt.complex.zero_set import ZeroSet
+from shapeopt.extraction.tracing.equal_keys_compiled import distinct
+from shapeopt.extraction.tracing.zero_cells import ZeroCells
+
+
+class _Polygons(NamedTuple):
+    """The arrays of :class:`ZeroCells`."""
+
+    keys: np.ndarray
+    plus_bits: np.ndarray
+    offsets: np.ndarray
+    constraints: np.ndarray
+    is_plus: np.ndarray
+    corners: np.ndarray
+
+
+def mesh_of_polygons(
+    cells: ZeroCells, constraints: Constraints, keys: ZobristKeys, bits: BitPositions
+) -> ZeroSet | None:
+    """The mesh, in 3D; None if polygons disagree about where they meet."""
+    parts = cells.keys, cells.plus_bits, cells.offsets, cells.facet_constraints, cells.is_plus
+    polygons = _Polygons(*(part.numpy() for part in (*parts, cells.corners)))
+    named = _keys(polygons, keys.zero.numpy(), keys.plus.numpy())
+    vertices, edges = (distinct(torch.from_numpy(part)) for part in named)
+    first, output = vertices.first.numpy(), constraints.output
+    index = np.int16 if constraints.index_dtype == torch.int16 else np.int32
+    of_edges = vertices.rank, edges.first, edges.second, edges.counts
+    found = _edges(polygons, *(part.numpy() for part in of_edges), output)
+    agree, owner, ends, edge_faces, edge_zeros = found
+    if not agree:
+        return None
+    of_bits = bits.words.numpy(), bits.bits.numpy()
+    at, zeros, plus_bits = _vertices(polygons, first, owner, output, *of_bits)
+    return ZeroSet(
+        torch.from_numpy(at),
+        torch.from_numpy(ends),
+        torch.from_numpy(edge_faces),
+        cells.offsets,
+        vertices.rank,
+        SurfaceSigns(
+            constraints,
+            torch.from_numpy(zeros.astype(index)),
+            torch.from_numpy(plus_bits),
+            torch.from_numpy(edge_zeros.astype(index)),
+            cells.plus_bits,
+            vertices.keys,
+        ),
+        torch.full_like(cells.keys, -1),
+        has_caps=False,
+        is_oriented=True,
+    )
+
+
+@kernel
+@no_type_check
+def _keys(polygons, zero_key, plus_key):
+    """The keys of every polygon's corners, and of its edges from there on."""
+    keys, _, offsets, constraints, is_plus, _ = polygons
+    of_corners, of_edges = (
+        np.empty(len(constraints), np.int64),
+        np.empty(len(constraints), np.int64),
+    )
+    for polygon in range(len(keys)):
+        start, stop = offsets[polygon], offsets[polygon + 1]
+        before = stop - 1
+        turn = zero_key[constraints[before]]
+        turn_before = turn - plus_key[constraints[before]] if is_plus[before] else turn
+        for facet in range(start, stop):
+            turn = zero_key[constraints[facet]]
+            turn = turn - plus_key[constraints[facet]] if is_plus[facet] else turn
+            of_edges[facet] = keys[polygon] + turn
+            of_corners[facet] = keys[polygon] + turn + turn_before
+            turn_before = turn
+    return of_corners, of_edges
+
+
+@kernel
+@no_type_check
+def _edges(polygons, vertex, first, second, counts, output):
+    """Whether polygons agree about their edges: the two at an edge run through it in opposite
+    directions. And the polygon of each facet; and each edge's vertices, polygons and zeros."""
+    _, _, offsets, constraints, _, _ = polygons
+    owner, following = np.empty(len(vertex), np.int64), np.empty(len(vertex), np.int64)
+    for polygon in range(len(offsets) - 1):
+        for facet in range(offsets[polygon], offsets[polygon + 1]):
+            owner[facet], following[facet] = polygon, vertex[facet + 1 - (facet + 1 == len(vertex))]
+        following[offsets[polygon + 1] - 1] = vertex[offsets[polygon]]
+    agree, count = True, len(first)
+    ends, faces = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
+    zeros = np.empty((count, 2), np.int64)
+    for edge in range(count):
+        one, two = first[edge], second[edge]
+        is_inner = constraints[one] < output
+        ends[edge, 0], ends[edge, 1] = vertex[one], following[one]
+        faces[edge, 0], faces[edge, 1] = owner[one], owner[two] if is_inner else -1
+        zeros[edge, 0], zeros[edge, 1] = constraints[one], output
+        agree &= counts[edge] == 1 + is_inner
+        if is_inner:
+            agree &= vertex[two] == following[one] and following[two] == vertex[one]
+    return agree, owner, ends, faces, zeros
+
+
+@kernel
+@no_type_check
+def _vertices(polygons, first, owner, output, words, bits):
+    """Position, zeros and packed + signs of each vertex, by the polygon that has it first."""
+    _, of_polygons, offsets, constraints, _, corners = polygons
+    count = len(first)
+    positions, zeros = np.empty((count, 3)), np.empty((count, 3), np.int64)
+    plus_bits = np.empty((count, of_polygons.shape[1]), np.int32)
+    for vertex in range(count):
+        facet, polygon = first[vertex], owner[first[vertex]]
+        before = facet - 1 if facet > offsets[polygon] else offsets[polygon + 1] - 1
+        one, two = constraints[facet], constraints[before]
+        zeros[vertex, 0], zeros[vertex, 1], zeros[vertex, 2] = min(one, two), max(one, two), output
+        for word in range(plus_bits.shape[1]):
+            plus_bits[vertex, word] = of_polygons[polygon, word]
+        plus_bits[vertex, words[one]] &= ~bits[one]
+        plus_bits[vertex, words[two]] &= ~bits[two]
+        for axis in range(3):
+            positions[vertex, axis] = corners[facet, axis]
+    return positions, zeros, plus_bits
