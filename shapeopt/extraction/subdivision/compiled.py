@@ -50,6 +50,8 @@ class CompiledSubdivision:
     """The growing skeleton in numpy arrays, with the interface of
     :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`, its oracle."""
 
+    is_compiled = True
+
     def __init__(self, start: Skeleton, inputs: Float[Tensor, "v in"], budget: Budget, ulps: int):
         self.constraints = start.constraints
         self.budget = budget
@@ -81,18 +83,25 @@ class CompiledSubdivision:
         """Of the layer at work, at the vertices so far; it shares the memory."""
         return torch.from_numpy(self.values.data)
 
-    def keep(self, edges: Bool[Tensor, "e"]) -> None:
-        """Drops the other edges, and every vertex without one."""
-        kept = edges.numpy()
-        ends = self.edges.data
-        vertices = np.zeros(self.positions.size, np.bool_)
-        vertices[ends[kept]] = True
-        ends[:] = (vertices.cumsum() - 1)[ends]
+    def cut_by_output(self) -> Bool[Tensor, "e"]:
+        """Which edges the one neuron of the layer at work cuts."""
+        is_plus = self.values.data[:, 0] >= -self.threshold
+        at_ends = is_plus.take(self.edges.data)
+        return torch.from_numpy(at_ends[:, 0] != at_ends[:, 1])
+
+    def keep(self, edges: Bool[Tensor, "e"], *, faces_are_whole: bool) -> None:
+        """As in :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`."""
+        kept = np.flatnonzero(edges.numpy())
+        place = np.zeros(self.positions.size, np.int32)
+        place[self.edges.data[kept]] = 1
+        vertices = np.flatnonzero(place)
+        place[vertices] = np.arange(len(vertices))
         for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(kept)
-        self.is_partial = True
+        self.edges.data[:] = place[self.edges.data]
+        self.is_partial |= not faces_are_whole
 
     def evaluate(self, layer: AffineLayer, layer_before: AffineLayer | None) -> None:
         """Puts the layer's values at all vertices in the place of those of the layer before.

@@ -68,6 +68,8 @@ class PlainSubdivision:
     ``points`` has each vertex's position and, behind it, its values in the layer at work.
     """
 
+    is_compiled = False
+
     def __init__(self, start: Skeleton, inputs: Float[Tensor, "v in"], budget: Budget, ulps: int):
         self.constraints = start.constraints
         self.budget = budget
@@ -97,8 +99,18 @@ class PlainSubdivision:
         """Of the layer at work, at the vertices so far."""
         return self.points.data[:, self.constraints.dimension :]
 
-    def keep(self, edges: Bool[Tensor, "e"]) -> None:
-        """Drops the other edges, and every vertex without one."""
+    def cut_by_output(self) -> Bool[Tensor, "e"]:
+        """Which edges the one neuron of the layer at work cuts."""
+        is_plus = self.values_at_work()[:, 0] >= -self.threshold
+        one, two = is_plus[self.edges.data.long()].unbind(1)
+        return one != two
+
+    def keep(self, edges: Bool[Tensor, "e"], *, faces_are_whole: bool) -> None:
+        """Drops the other edges, and every vertex without one.
+
+        Args:
+            faces_are_whole: whether a face that is left with an edge that will be cut has both.
+        """
         ends = self.edges.data.long()
         vertices = torch.zeros(self.points.size, dtype=torch.bool, device=edges.device)
         vertices[ends[edges]] = True
@@ -107,7 +119,7 @@ class PlainSubdivision:
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(edges)
-        self.is_partial = True
+        self.is_partial |= not faces_are_whole
 
     def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
         """Puts the layer's values at all vertices in the place of those of the layer before."""

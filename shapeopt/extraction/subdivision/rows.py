@@ -77,8 +77,8 @@ class GrowingRows:
         return self.rows[: self.size]
 
     def keep(self, chosen: np.ndarray) -> None:
-        """Drops the other rows and moves the chosen ones together."""
-        kept = self.data[chosen]
+        """Drops the other rows and moves the chosen ones, given by number, together."""
+        kept = self.data.take(chosen, axis=0)
         self.size = len(kept)
         self.data[:] = kept
 

@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints
@@ -63,7 +65,8 @@ def subdivide(
         layers: affine layers, ReLU between them, of the dtype and on the device to compute with.
         box: the domain, of the same dtype and device.
         surface_only: leave out regions proven free of zeros of the (one) output as early as that
-            pays. The result has all cells of the zero set, and some others.
+            pays, and at the end all edges that it does not cut. The result has all cells of the
+            zero set, and some others.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron.
         backend: ``"plain"`` (torch), ``"compiled"`` (CPU alone) or ``"auto"``; both make the same
@@ -93,17 +96,38 @@ def subdivide(
     kept = 0
     for index, layer in enumerate(layers):
         state.evaluate(layer, layers[index - 1] if index else None)
-        hidden_left = len(layers) - 1 - index
-        if surface_only and index and pruning.pays(state.sizes[0], kept, hidden_left):
-            values = state.values_at_work()
-            cut = index, state.skeleton(), values, ulps
-            near = edges_near_zero_set(layers, *cut, compiled=compiled)
+        near = None
+        if surface_only:
+            near = _edges_to_cut(state, layers, index, kept, pruning, ulps)
+        if near is not None:
             if not bool(near.any()):
                 break
-            state.keep(near)
+            state.keep(near, faces_are_whole=index == len(layers) - 1)
             kept = state.sizes[0]
         state.cut_by_layer(index, progress)
     return state.finish()
+
+
+def _edges_to_cut(
+    state: "PlainSubdivision | CompiledSubdivision",
+    layers: Sequence[AffineLayer],
+    index: int,
+    num_kept: int,
+    pruning: Pruning,
+    ulps: int,
+) -> Bool[Tensor, "e"] | None:
+    """The edges that have to do with the zero set, before a layer cuts them; None for all.
+
+    Args:
+        num_kept: vertices that the last time has left.
+    """
+    hidden_left = len(layers) - 1 - index
+    if hidden_left == 0:
+        return state.cut_by_output()
+    if index and pruning.pays(state.sizes[0], num_kept, hidden_left):
+        cut = index, state.skeleton(), state.values_at_work(), ulps
+        return edges_near_zero_set(layers, *cut, compiled=state.is_compiled)
+    return None
 
 
 def implementation(compiled: bool) -> "type[PlainSubdivision] | type[CompiledSubdivision]":
