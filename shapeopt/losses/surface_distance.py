@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from shapeopt.data.cloud import PointCloud
@@ -61,14 +62,13 @@ def sample_surface(
 
     One point in each n-th part of the area: less noise than independent draws.
     """
-    a, b, c = vertices.detach().double().cpu()[triangles.cpu()].unbind(1)
-    cumulative = torch.linalg.cross(b - a, c - a, dim=1).norm(dim=1).cumsum(0)
-    u, v, w = torch.rand(3, n, generator=generator, dtype=torch.float64)
-    chosen = torch.searchsorted(cumulative, (torch.arange(n) + u) / n * cumulative[-1])
-    # The square root makes barycentric coordinates uniform (Osada et al. 2002, section 4.2).
-    weights = torch.stack([1 - v.sqrt(), v.sqrt() * (1 - w), v.sqrt() * w], dim=1)
-    corners = vertices[triangles[chosen.clamp(max=len(triangles) - 1).to(triangles.device)]]
-    return (weights.to(corners)[:, :, None] * corners).sum(dim=1)
+    # Imported here, so that importing the package does not load the compiler.
+    from shapeopt.mesh.triangle_points import drawn_on, points_on
+
+    numbers = torch.rand(3, n, generator=generator, dtype=torch.float64).numpy()
+    chosen, weights = drawn_on(*_arrays(vertices, triangles), numbers)
+    corners = triangles[torch.from_numpy(chosen).to(triangles.device)]
+    return points_on(vertices, corners, torch.from_numpy(weights))
 
 
 def distance_to_planes(points: Float[Tensor, "n 3"], cloud: PointCloud) -> Float[Tensor, "n"]:
@@ -85,13 +85,20 @@ def distance_to_surface(
     """Exact distance to the nearest point of the triangles; gradients reach the vertices."""
     # Imported here, so that importing the package does not load the compiler.
     from shapeopt.mesh.nearest_triangles import TriangleTree
+    from shapeopt.mesh.triangle_points import points_on
 
-    places, targets = (x.detach().cpu().double().contiguous() for x in (vertices, points))
-    tree = TriangleTree(places.numpy(), triangles.cpu().contiguous().numpy())
-    nearest, weights = tree.nearest(targets.numpy())
-    corners = vertices[triangles[torch.from_numpy(nearest).to(triangles.device)]]
-    at = (torch.from_numpy(weights).to(corners)[:, :, None] * corners).sum(dim=1)
-    return safe_norm(points.to(corners) - at)
+    targets = points.detach().cpu().double().contiguous().numpy()
+    nearest, weights = TriangleTree(*_arrays(vertices, triangles)).nearest(targets)
+    corners = triangles[torch.from_numpy(nearest).to(triangles.device)]
+    return safe_norm(points.to(vertices) - points_on(vertices, corners, torch.from_numpy(weights)))
+
+
+def _arrays(
+    vertices: Float[Tensor, "v 3"], triangles: Int64[Tensor, "t 3"]
+) -> tuple[Float64[np.ndarray, "v 3"], Int64[np.ndarray, "t 3"]]:
+    """A mesh for the compiled kernels."""
+    places = vertices.detach().cpu().double().contiguous()
+    return places.numpy(), triangles.cpu().contiguous().numpy()
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from shapeopt.data.cloud import PointCloud
 from shapeopt.mesh.nearest_triangles import TriangleTree
 from shapeopt.mesh.polygon_mesh import PolygonMesh
+from shapeopt.mesh.triangle_points import points_on
 
 SAMPLES = 20_000
 """Points of the cloud, at most, by which triangles are judged."""
@@ -62,5 +63,5 @@ def _shares(mesh: PolygonMesh, cloud: PointCloud) -> Float[np.ndarray, "t"]:
     vertices, triangles = mesh.vertices.detach().double().contiguous(), mesh.triangles()
     tree = TriangleTree(vertices.numpy(), triangles.contiguous().numpy())
     nearest, weights = tree.nearest(points.numpy())
-    at = (torch.from_numpy(weights)[:, :, None] * vertices[triangles[nearest]]).sum(dim=1)
+    at = points_on(vertices, triangles[nearest], torch.from_numpy(weights))
     return np.bincount(nearest, (points - at).norm(dim=1).numpy(), minlength=mesh.num_faces)

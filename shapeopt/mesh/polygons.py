@@ -54,7 +54,7 @@ def vector_areas(
     """
     if vertices.device.type == "cpu" and vertices.dtype == torch.float64:
         # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.mesh.areas_compiled import VectorAreas
+        from shapeopt.mesh.polygons_compiled import VectorAreas
 
         return VectorAreas.apply(vertices, corners, offsets)
     sizes = offsets.diff()
@@ -122,6 +122,11 @@ def fan_triangles(
     corners: Int64[Tensor, "m"], offsets: Int64[Tensor, "f_plus_1"]
 ) -> Int64[Tensor, "t 3"]:
     """Every polygon cut into a fan of triangles at its first corner, in polygon order."""
+    if corners.device.type == "cpu":
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.mesh.polygons_compiled import fans
+
+        return torch.from_numpy(fans(corners.contiguous().numpy(), offsets.contiguous().numpy()))
     sizes = offsets.diff()
     first = offsets[:-1].repeat_interleave(sizes)
     position = torch.arange(len(corners), device=corners.device)

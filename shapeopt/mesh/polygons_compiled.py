@@ -1,4 +1,4 @@
-"""Vector areas of polygons and their gradient, compiled for the CPU."""
+"""What ``polygons.py`` has compiled for the CPU: fans, and vector areas with their gradient."""
 
 from typing import Any, no_type_check
 
@@ -68,3 +68,20 @@ def _pulled_back(gradient, vertices, corners, offsets):
             at[1] += (c * x - a * z) / 2
             at[2] += (a * y - b * x) / 2
     return result
+
+
+@kernel
+@no_type_check
+def fans(corners, offsets):
+    """See :func:`shapeopt.mesh.polygons.fan_triangles`."""
+    count, total = 0, 0
+    for polygon in range(len(offsets) - 1):
+        total += max(offsets[polygon + 1] - offsets[polygon] - 2, 0)
+    triangles = np.empty((total, 3), np.int64)
+    for polygon in range(len(offsets) - 1):
+        start, stop = offsets[polygon], offsets[polygon + 1]
+        for k in range(start + 1, stop - 1):
+            triangles[count, 0] = corners[start]
+            triangles[count, 1], triangles[count, 2] = corners[k], corners[k + 1]
+            count += 1
+    return triangles
