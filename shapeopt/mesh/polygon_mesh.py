@@ -103,6 +103,11 @@ class PolygonMesh:
 
     def edge_lengths(self) -> Float[Tensor, "e"]:
         """Length of each edge. An edge of length 0 has gradient 0."""
+        if _has_compiled(self.vertices):
+            # Imported here, so that importing the package does not load the compiler.
+            from shapeopt.mesh.geometry_compiled import EdgeLengths
+
+            return EdgeLengths.apply(self.vertices, self.edges)
         return safe_norm(self.edge_vectors())
 
     def face_areas(self) -> Float[Tensor, "f"]:
@@ -137,6 +142,11 @@ class PolygonMesh:
         0 is flat, pi folded back. An exactly flat edge has gradient 0.
         """
         interior = torch.nonzero((self.edge_faces >= 0).all(dim=1)).flatten()
+        if _has_compiled(self.face_normals):
+            # Imported here, so that importing the package does not load the compiler.
+            from shapeopt.mesh.geometry_compiled import DihedralAngles
+
+            return DihedralAngles.apply(self.face_normals, self.edge_faces[interior]), interior
         one, two = self.face_normals[self.edge_faces[interior]].unbind(1)
         cosine, sine = (one * two).sum(dim=1), safe_norm(torch.linalg.cross(one, two, dim=1))
         # Beside a polygon without a normal both are 0, and the edge counts as flat.
@@ -215,3 +225,9 @@ class PolygonMesh:
             self.triangles().cpu().numpy(),
             process=False,
         )
+
+
+def _has_compiled(vectors: Float[Tensor, "n d"]) -> bool:
+    """Whether ``geometry_compiled.py`` knows such vectors."""
+    in_float64 = vectors.dtype == torch.float64 and vectors.shape[1] == 3
+    return in_float64 and vectors.device.type == "cpu"

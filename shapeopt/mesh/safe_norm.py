@@ -17,11 +17,17 @@ def unit(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     very large numbers leave the range of a float (and ``torch.nn.functional.normalize`` leaves
     rows shorter than 1e-12 as they are).
     """
+    in_float64 = vectors.dtype == torch.float64 and vectors.shape[1] == 3
+    if in_float64 and vectors.device.type == "cpu":
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.mesh.geometry_compiled import Unit
+
+        return Unit.apply(vectors)
     size = vectors.detach().abs().amax(dim=1, keepdim=True)
     size = torch.where((size > 0) & (size < torch.inf), size, 1)
     scaled = vectors / (size / (2 * torch.frexp(size).mantissa))
     length = scaled.norm(dim=1, keepdim=True)
-    return scaled / torch.where(length > 0, length, 1)
+    return torch.where(length > 0, scaled / torch.where(length > 0, length, 1), 0)
 
 
 def safe_ratio(part: Float[Tensor, ""], whole: Float[Tensor, ""]) -> Float[Tensor, ""]:
