@@ -382,7 +382,7 @@ FAULTS = [
     ),
     Fault(
         TRACING + "extractor.py",
-        "if has_copies(surface.vertices.detach()):",
+        "if has_copies(surface.vertices.detach(), compiled=compiled):",
         "if False:",
         "a surface along a fold is returned twice",
         EXACT + DEGENERATE,

@@ -10,7 +10,8 @@ and in it the next polygon:
         |         |         |      and in them the polygon Q.
         +----j----+---------+
 
-From seeds, a whole front of polygons advances at once. New polygons are told from known ones by
+From seeds, a whole front of polygons advances at once; on one thread of a CPU one polygon after the
+other, in the same order. New polygons are told from known ones by
 their cell keys (see ``shapeopt.complex.signs``). They are the keys that edge subdivision gives, so
 both methods name equal cells equally.
 
