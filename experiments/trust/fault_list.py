@@ -522,9 +522,9 @@ FAULTS = [
     ),
     Fault(
         TRACING + "kernels.py",
-        "queue.plus_bits[num_queued, word] ^= bit",
-        "pass",
-        "behind an edge lies the region itself",
+        "queue.points[num_queued, k] = middle",
+        "queue.points[num_queued, k] = room.corners[facet, k]",
+        "a polygon is walked from its corner, where lines meet",
         ("tests/extraction/tracing/test_zero_cells.py",),
         "one_thread or known_cells",
     ),

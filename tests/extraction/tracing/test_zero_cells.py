@@ -1,6 +1,7 @@
 """Cells and vertices from their signs: both backends, and what does not fit together."""
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -88,6 +89,15 @@ def test_lost_polygons_are_an_error_and_not_a_hole(backend):
         assemble(solver, some)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("sizes", [*SIZES, (3, 48, 48, 1)])
 def test_one_thread_and_fronts_find_the_same_cells_and_mesh(sizes):
     network = centred_mlp(*sizes, seed=0)
@@ -95,6 +105,7 @@ def test_one_thread_and_fronts_find_the_same_cells_and_mesh(sizes):
     seeds = find_seeds(compiled.layers, compiled.box, 8)
     starts = starts_at(compiled, seeds[:1])  # the queue has to grow, for the last network
     fronts = front_by_front(compiled, starts)
+    assert compiled.follow(*starts, fronts.keys[:0]) is not None  # cell by cell
     followed = follow(compiled, starts)
     assert len(followed) > (1 if sizes in SIZES else 600)
     for name in ("keys", "plus_bits", "offsets", "facet_constraints", "is_plus", "corners"):
@@ -119,6 +130,7 @@ def front_by_front(solver: ZeroCellSolver, starts: Starts) -> ZeroCells:
     return follow(given, starts)
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("known", [0, 40])
 def test_known_cells_are_not_walked_again(known):
     solver = solver_of(centred_mlp(3, 16, 16, 1, seed=0), "compiled")
