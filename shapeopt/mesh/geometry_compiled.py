@@ -25,14 +25,14 @@ class EdgeLengths(torch.autograd.Function):
     def forward(
         ctx: Any, vertices: Float64[Tensor, "v 3"], edges: Int64[Tensor, "e 2"]
     ) -> Float64[Tensor, "e"]:
-        ctx.kept = _array(vertices), _array(edges)
-        return torch.from_numpy(_lengths(*ctx.kept))
+        ctx.save_for_backward(vertices, edges)
+        return torch.from_numpy(_lengths(_array(vertices), _array(edges)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Float64[Tensor, "e"]) -> Any:
         """To the vertices."""
-        return torch.from_numpy(_lengths_back(_array(gradient), *ctx.kept)), None
+        return torch.from_numpy(_lengths_back(*map(_array, (gradient, *ctx.saved_tensors)))), None
 
 
 class DihedralAngles(torch.autograd.Function):
@@ -43,14 +43,14 @@ class DihedralAngles(torch.autograd.Function):
     def forward(
         ctx: Any, normals: Float64[Tensor, "f 3"], faces: Int64[Tensor, "i 2"]
     ) -> Float64[Tensor, "i"]:
-        ctx.kept = _array(normals), _array(faces)
-        return torch.from_numpy(_angles(*ctx.kept))
+        ctx.save_for_backward(normals, faces)
+        return torch.from_numpy(_angles(_array(normals), _array(faces)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Float64[Tensor, "i"]) -> Any:
         """To the normals."""
-        return torch.from_numpy(_angles_back(_array(gradient), *ctx.kept)), None
+        return torch.from_numpy(_angles_back(*map(_array, (gradient, *ctx.saved_tensors)))), None
 
 
 class Unit(torch.autograd.Function):
@@ -58,14 +58,14 @@ class Unit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Float64[Tensor, "n 3"]) -> Float64[Tensor, "n 3"]:
-        ctx.kept = (_array(vectors),)
-        return torch.from_numpy(_unit(*ctx.kept))
+        ctx.save_for_backward(vectors)
+        return torch.from_numpy(_unit(_array(vectors)))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Float64[Tensor, "n 3"]) -> Any:
         """To the vectors."""
-        return torch.from_numpy(_unit_back(_array(gradient), *ctx.kept))
+        return torch.from_numpy(_unit_back(*map(_array, (gradient, *ctx.saved_tensors))))
 
 
 def _array(part: Tensor) -> np.ndarray:

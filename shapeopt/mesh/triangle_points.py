@@ -44,15 +44,17 @@ class _PointsOn(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vertices: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
-        arrays = corners.contiguous().numpy(), weights.contiguous().numpy()
-        ctx.kept = len(vertices), *arrays
-        return torch.from_numpy(_combined(vertices.detach().contiguous().numpy(), *arrays))
+        ctx.num_vertices = len(vertices)
+        ctx.save_for_backward(corners, weights)
+        arrays = (part.contiguous().numpy() for part in (vertices.detach(), corners, weights))
+        return torch.from_numpy(_combined(*arrays))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """To the vertices."""
-        return torch.from_numpy(_spread(gradient.contiguous().numpy(), *ctx.kept)), None, None
+        given = (part.contiguous().numpy() for part in (gradient, *ctx.saved_tensors))
+        return torch.from_numpy(_spread(ctx.num_vertices, *given)), None, None
 
 
 @kernel
@@ -68,7 +70,7 @@ def _combined(vertices, corners, weights):
 
 @kernel
 @no_type_check
-def _spread(gradient, num_vertices, corners, weights):
+def _spread(num_vertices, gradient, corners, weights):
     """What the gradient to points is to the vertices."""
     result = np.zeros((num_vertices, 3))
     for i in range(len(corners)):

@@ -52,3 +52,12 @@ def test_a_second_derivative_is_refused():
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+def test_a_gradient_at_numbers_that_have_changed_is_an_error():
+    vertices = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    length = EdgeLengths.apply(vertices, torch.tensor([[0, 1], [1, 2]])).sum()
+    with torch.no_grad():
+        vertices *= 2
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        length.backward()

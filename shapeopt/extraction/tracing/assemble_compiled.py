@@ -10,6 +10,7 @@ from shapeopt.compiled import kernel
 from shapeopt.complex.signs import BitPositions, Constraints, ZobristKeys
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
+from shapeopt.extraction.tracing.cells_compiled import arrays_of
 from shapeopt.extraction.tracing.equal_keys_compiled import distinct
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
@@ -29,8 +30,7 @@ def mesh_of_polygons(
     cells: ZeroCells, constraints: Constraints, keys: ZobristKeys, bits: BitPositions
 ) -> ZeroSet | None:
     """The mesh, in 3D; None if polygons disagree about where they meet."""
-    parts = cells.keys, cells.plus_bits, cells.offsets, cells.facet_constraints, cells.is_plus
-    polygons = _Polygons(*(part.numpy() for part in (*parts, cells.corners)))
+    polygons = _Polygons(*arrays_of(cells))
     named = _keys(polygons, keys.zero.numpy(), keys.plus.numpy())
     vertices, edges = (distinct(torch.from_numpy(part)) for part in named)
     first, output = vertices.first.numpy(), constraints.output
@@ -93,9 +93,10 @@ def _edges(polygons, vertex, first, second, counts, output):
     _, _, offsets, constraints, _, _ = polygons
     owner, following = np.empty(len(vertex), np.int64), np.empty(len(vertex), np.int64)
     for polygon in range(len(offsets) - 1):
-        for facet in range(offsets[polygon], offsets[polygon + 1]):
-            owner[facet], following[facet] = polygon, vertex[facet + 1 - (facet + 1 == len(vertex))]
-        following[offsets[polygon + 1] - 1] = vertex[offsets[polygon]]
+        start, stop = offsets[polygon], offsets[polygon + 1]
+        for facet in range(start, stop):
+            owner[facet] = polygon
+            following[facet] = vertex[facet + 1 if facet + 1 < stop else start]
     agree, count = True, len(first)
     ends, faces = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
     zeros = np.empty((count, 2), np.int64)

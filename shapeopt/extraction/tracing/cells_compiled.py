@@ -14,7 +14,7 @@ from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 def in_order(cells: ZeroCells) -> ZeroCells:
     """See :meth:`ZeroCells.in_order`; in 3D."""
-    arrays = _arrays(cells)
+    arrays = arrays_of(cells)
     return _cells_of(_ordered(np.argsort(arrays[0]), *arrays))
 
 
@@ -25,7 +25,7 @@ def retained(
     positions: Float64[Tensor, "v 3"],
 ) -> tuple[ZeroCells, Int32[Tensor, "k words"], Float64[Tensor, "k 3"]]:
     """See :meth:`ZeroCells.retained`."""
-    arrays = _arrays(cells)
+    arrays = arrays_of(cells)
     given = corner.numpy(), holds.numpy(), positions.numpy()
     held, sizes = _held(arrays[2], *given[:2])
     kept = _kept(held == sizes, *arrays[:5], corner.numpy(), positions.numpy())
@@ -60,7 +60,8 @@ class SeenCellsInTable(SeenCells):
         return added
 
 
-def _arrays(cells: ZeroCells) -> tuple[np.ndarray, ...]:
+def arrays_of(cells: ZeroCells) -> tuple[np.ndarray, ...]:
+    """The attributes of cells for kernels, in their order."""
     parts = cells.keys, cells.plus_bits, cells.offsets, cells.facet_constraints, cells.is_plus
     return tuple(part.numpy() for part in (*parts, cells.corners))
 

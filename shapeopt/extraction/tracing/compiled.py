@@ -61,7 +61,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         points: Float64[Tensor, "n 3"],
         known: Int64[Tensor, "k"],
     ) -> ZeroCells | None:
-        """As in :class:`ZeroCellSolver`: cell by cell on one thread, where that takes no longer."""
+        """As in :class:`ZeroCellSolver`: cell by cell where little changed, or on one thread."""
         is_small = len(known) > 0 and len(plus_bits) <= SMALL_FRONT
         if self.simplices is not None or not (is_small or torch.get_num_threads() == 1):
             return None

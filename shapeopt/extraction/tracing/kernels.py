@@ -119,7 +119,8 @@ class FacetRoom(NamedTuple):
 
 
 class SeenKeys(NamedTuple):
-    """A hash table of keys: open addressing, at least half of the slots free."""
+    """A hash table of keys, filled and asked as by ``cells_compiled.insert``: at least half of the
+    slots are free."""
 
     keys: np.ndarray
     is_used: np.ndarray

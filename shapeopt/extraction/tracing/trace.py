@@ -11,9 +11,9 @@ and in it the next polygon:
         +----j----+---------+
 
 From seeds, a whole front of polygons advances at once; on one thread of a CPU one polygon after the
-other, in the same order. New polygons are told from known ones by
-their cell keys (see ``shapeopt.complex.signs``). They are the keys that edge subdivision gives, so
-both methods name equal cells equally.
+other, in the same order. New polygons are told from known ones by their cell keys (see
+``shapeopt.complex.signs``). They are the keys that edge subdivision gives, so both methods name
+equal cells equally.
 
 Each polygon decides its corners by itself: every edge is decided twice, and most vertices four
 times. The mesh is put together from keys, and any disagreement is noticed. Signs are decided in
@@ -79,7 +79,8 @@ def follow(
     """
     if known is not None and len(starts.points) == 0:
         return known
-    seen_before = solver.cell_keys(starts.plus_bits[:0]) if known is None else known.keys
+    none = starts.plus_bits.new_empty(0, dtype=torch.int64)
+    seen_before = none if known is None else known.keys
     found = solver.follow(*starts, seen_before)
     if found is not None:
         return found if known is None else ZeroCells.concatenate([known, found])

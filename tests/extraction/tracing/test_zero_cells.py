@@ -141,6 +141,7 @@ def test_known_cells_are_not_walked_again(known):
     again = follow(solver, others, some if known else None)
     assert torch.equal(again.keys[:known], every.keys[:known])
     assert len(again.keys.unique()) == len(again)
+    assert torch.isin(again.keys, every.keys).all()
     # What only the known ones lead to is not found.
     assert len(again) == len(every) if known == 0 else len(again) <= len(every)
 
