@@ -13,7 +13,7 @@ from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
 from shapeopt.extraction.tracing import cells_compiled, equal_keys_compiled, kernels
 from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.following import followed
-from shapeopt.extraction.tracing.plain import NEAREST_LINES, ZeroCellSolver, does_not_close
+from shapeopt.extraction.tracing.plain import ZeroCellSolver, does_not_close
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
@@ -37,11 +37,13 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
         super().__init__(layers, box, scale)
         weights = [layer.weight.numpy().T.ravel() for layer in layers]
+        past = np.zeros(kernels.PAST)
         self._net = kernels.FlatNet(
             np.array([layers[0].weight.shape[1], *self.constraints.widths]),
-            np.concatenate(weights),
+            np.concatenate([*weights, past]),
             np.cumsum([0, *(len(part) for part in weights)]),
-            np.concatenate([layer.bias.numpy() for layer in layers]),
+            np.concatenate([*(layer.bias.numpy() for layer in layers), past]),
+            self.constraints.num_neurons - 1,
             np.array([self.constraints.words(i).start for i in range(len(layers))]),
             box.lower.numpy(),
             box.upper.numpy(),
@@ -65,7 +67,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         is_small = len(known) > 0 and len(plus_bits) <= SMALL_FRONT
         if self.simplices is not None or not (is_small or torch.get_num_threads() == 1):
             return None
-        settings = kernels.WalkSettings(self.shift.numpy(), NEAREST_LINES, LONGEST_CORRECTION)
+        settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
         bits = self.bits.bits.numpy().view(np.uint32)
         turning = kernels.Turning(self.keys.plus.numpy(), self.bits.words.numpy(), bits)
         network = self._net, settings, turning
@@ -94,7 +96,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         count = len(plus_bits)
         counts = np.empty(count, np.int64)
         regions = self._regions(plus_bits, base)
-        settings = kernels.WalkSettings(self.shift.numpy(), NEAREST_LINES, LONGEST_CORRECTION)
+        settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
         size = ROOM * (count + SMALL)
         while True:
             room = kernels.OutlineRoom(counts, np.empty(size, np.int64), np.empty((size, 3)))

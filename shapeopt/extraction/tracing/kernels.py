@@ -10,17 +10,28 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from shapeopt.compiled import kernel
+from shapeopt.vectors import loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
 
+PAST = 7
+"""How far past the end of a row neurons are read, eight at a time."""
+
+EIGHTHS = 8
+"""Groups of lines whose nearest say which ones a polygon is first tried with."""
+
 
 class FlatNet(NamedTuple):
-    """A network of 3D space in flat arrays: kernels are compiled once for all architectures."""
+    """A network of 3D space in flat arrays: kernels are compiled once for all architectures.
+
+    Behind weights and biases there is room for ``PAST`` numbers, which are read and not used.
+    """
 
     widths: np.ndarray  # inputs, then the width of each layer
     weights: np.ndarray  # row-major [in, out], layer after layer
     starts: np.ndarray  # of each layer's weights
     biases: np.ndarray
+    output: int  # the constraint that f is
     words: np.ndarray  # each layer's first column of the packed signs
     lower: np.ndarray
     upper: np.ndarray
@@ -63,10 +74,9 @@ class Lines(NamedTuple):
 
 
 class WalkSettings(NamedTuple):
-    """What decides between lines at rounding level, and how many to start with."""
+    """What decides between lines at rounding level."""
 
     shift: np.ndarray  # [constraints], see plain.py
-    nearest: int  # lines that a polygon is first tried with
     longest_correction: float
 
 
@@ -162,7 +172,7 @@ def follow(net, settings, turning, queue, room, seen, counts):
     close. Returns the counts, and whether it was that.
     """
     start, num_queued, num_seen = counts
-    tools, output, mask = _tools(net, settings), len(net.biases) - 1, len(seen.keys) - 1
+    tools, mask = _tools(net, settings), len(seen.keys) - 1
     no_maps = np.empty((4, 0, 3)), np.empty((4, 0, 6))
     regions = Regions(queue.plus_bits, queue.points, *no_maps)
     while start < num_queued:
@@ -177,7 +187,7 @@ def follow(net, settings, turning, queue, room, seen, counts):
         room.offsets[start + 1] = first + count
         for facet in range(first, first + count):
             crossed = room.constraints[facet]
-            is_neuron = crossed <= output
+            is_neuron = crossed <= net.output
             word, bit = turning.words[crossed], turning.bits[crossed]
             is_plus = is_neuron and queue.plus_bits[start, word] & bit != 0
             room.is_plus[facet] = is_plus
@@ -217,12 +227,12 @@ class _Tools(NamedTuple):
 @kernel
 @no_type_check
 def _tools(net, settings):
-    total, nearest = len(settings.shift), settings.nearest
+    total = len(settings.shift)
     return _Tools(
         _room_for_maps(net, total),
         Plane(np.empty((3, 3)), np.empty(3)),
         Lines(np.empty((4, total)), np.arange(total), np.empty(total)),
-        Lines(np.empty((4, nearest)), np.zeros(nearest, np.int64), np.empty(nearest)),
+        Lines(np.empty((4, total)), np.empty(total + 1, np.int64), np.empty(total + EIGHTHS)),
     )
 
 
@@ -234,14 +244,15 @@ def _walk_polygon(net, regions, row, settings, tools, constraints, corners):
     Returns how many, 0 if it does not close, -1 if there was no room for them.
     """
     maps, plane, every, near = tools
-    frame, origin, output = plane.frame, plane.origin, len(net.biases) - 1
+    frame, origin = plane.frame, plane.origin
     _affine_maps(net, regions, row, maps)
-    _find_plane(maps, output, plane)
-    _cut_plane(maps, settings.shift, output, plane, every)
-    reach = _choose_nearest(every, near)
-    count = _walk(near, reach, settings.longest_correction, constraints, corners)
+    _find_plane(maps, net.output, plane)
+    _cut_plane(maps, settings.shift, net.output, plane, every)
+    longest, total = settings.longest_correction, len(settings.shift)
+    chosen, reach = _choose_nearest(every, near)
+    count = _walk(near, chosen, reach, longest, constraints, corners) if chosen else 0
     if count == 0:
-        count = _walk(every, np.inf, settings.longest_correction, constraints, corners)
+        count = _walk(every, total, np.inf, longest, constraints, corners)
     for i in range(count):
         s, t = corners[i, 0], corners[i, 1]
         for k in range(3):
@@ -253,7 +264,13 @@ def _walk_polygon(net, regions, row, settings, tools, constraints, corners):
 @kernel
 @no_type_check
 def _room_for_maps(net, total):
-    return AffineMaps(np.empty((4, total)), np.ones(total), np.empty(net.widths.max(), np.int64))
+    """Room for maps, with the slopes of the first layer, which are the same in all regions; an
+    encoded network puts others there."""
+    lines, width = np.zeros((4, total)), net.widths[1]
+    if net.widths[0] == 3:
+        for k in range(3):
+            lines[1 + k, :width] = net.weights[k * width : (k + 1) * width]
+    return AffineMaps(lines, np.ones(total), np.empty(net.widths.max(), np.int64))
 
 
 @kernel
@@ -276,31 +293,30 @@ def _affine_maps(net, regions, row, maps):
             active[count] = i
             count += bit
             sign[previous + i] = 2.0 * bit - 1.0
-        _add_layer(net, layer, lines, active, count, previous, first)
+        if first == net.output:
+            _add_output(net, lines, active, count, previous)
+        else:
+            _add_layer(net, layer, lines, active, count, previous, first)
         first += net.widths[layer + 1]
     if is_encoded:
         lines[:, first : first + 6] = regions.sides[:, row]
         return
-    for plane in range(first, first + 6):
-        axis, is_upper = (plane - first) // 2, (plane - first) % 2 == 1
-        for k in range(3):
-            lines[1 + k, plane] = 0
-        lines[1 + axis, plane] = -1 if is_upper else 1
-        x = points[row, axis]
-        lines[0, plane] = net.upper[axis] - x if is_upper else x - net.lower[axis]
+    lines[1:, first : first + 6] = 0
+    for k in range(3):
+        x, plane = points[row, k], first + 2 * k
+        lines[0, plane], lines[0, plane + 1] = x - net.lower[k], net.upper[k] - x
+        lines[1 + k, plane], lines[1 + k, plane + 1] = 1, -1
 
 
 @kernel
 @no_type_check
 def _add_first(net, point, lines):
-    """Puts the first layer's rows into ``lines``."""
+    """Puts the first layer's values into ``lines``."""
     x, y, z = point
     width = net.widths[1]
+    values, of_x, of_y, of_z = lines[0], lines[1], lines[2], lines[3]
     for j in range(width):
-        of_x, of_y = net.weights[j], net.weights[width + j]
-        of_z = net.weights[2 * width + j]
-        lines[0, j] = net.biases[j] + (x * of_x + y * of_y + z * of_z)
-        lines[1, j], lines[2, j], lines[3, j] = of_x, of_y, of_z
+        values[j] = net.biases[j] + (x * of_x[j] + y * of_y[j] + z * of_z[j])
 
 
 @kernel
@@ -321,33 +337,49 @@ def _add_encoded(net, regions, row, lines):
 @kernel
 @no_type_check
 def _add_layer(net, layer, lines, active, count, previous, first):
-    """Puts a layer's rows into ``lines`` behind those of the previous one.
+    """Puts a hidden layer's rows into ``lines`` behind those of the previous one, eight neurons at
+    a time.
 
-    The active neurons are added four at a time, in loops over slices, which the compiler makes
-    vector instructions of.
+    What is too many for the last of them falls where the rows of later constraints come.
     """
-    width, start = net.widths[layer + 1], net.starts[layer]
-    for k in range(4):
-        before, out = lines[k][previous:first], lines[k][first : first + width]
-        for j in range(width):
-            out[j] = net.biases[first + j] if k == 0 else 0.0
-        if width == 1:  # the output: slices would cost more than the sum
-            for i in range(count):
-                out[0] += before[active[i]] * net.weights[start + active[i]]
-            continue
-        for i in range(0, count - 3, 4):
-            one, two, three, four = active[i], active[i + 1], active[i + 2], active[i + 3]
-            of_one = net.weights[start + one * width :]
-            of_two = net.weights[start + two * width :]
-            of_three = net.weights[start + three * width :]
-            of_four = net.weights[start + four * width :]
-            a, b, c, d = before[one], before[two], before[three], before[four]
-            for j in range(width):
-                out[j] += (a * of_one[j] + b * of_two[j]) + (c * of_three[j] + d * of_four[j])
-        for i in range(count - count % 4, count):
-            a, of_one = before[active[i]], net.weights[start + active[i] * width :]
-            for j in range(width):
-                out[j] += a * of_one[j]
+    width, start, weights, zero = net.widths[layer + 1], net.starts[layer], net.weights, repeated(0)
+    values, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
+    for at in range(first, first + width, 8):
+        value, value_4 = loaded(net.biases, at), loaded(net.biases, at + 4)
+        x, x_4, y, y_4, z, z_4 = zero, zero, zero, zero, zero, zero
+        for i in range(count):
+            row = number(active, i)
+            weight = start + row * width + (at - first)
+            w, w_4, row = loaded(weights, weight), loaded(weights, weight + 4), row + previous
+            a = repeated(number(values, row))
+            value, value_4 = multiply_add(a, w, value), multiply_add(a, w_4, value_4)
+            a = repeated(number(along_x, row))
+            x, x_4 = multiply_add(a, w, x), multiply_add(a, w_4, x_4)
+            a = repeated(number(along_y, row))
+            y, y_4 = multiply_add(a, w, y), multiply_add(a, w_4, y_4)
+            a = repeated(number(along_z, row))
+            z, z_4 = multiply_add(a, w, z), multiply_add(a, w_4, z_4)
+        store(values, at, value), store(values, at + 4, value_4)
+        store(along_x, at, x), store(along_x, at + 4, x_4)
+        store(along_y, at, y), store(along_y, at + 4, y_4)
+        store(along_z, at, z), store(along_z, at + 4, z_4)
+
+
+@kernel
+@no_type_check
+def _add_output(net, lines, active, count, previous):
+    """Puts f's row into ``lines``."""
+    values, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
+    start, value, x, y, z = net.starts[len(net.widths) - 2], net.biases[net.output], 0.0, 0.0, 0.0
+    for i in range(count):
+        row = number(active, i)
+        w, row = number(net.weights, start + row), previous + row
+        value += number(values, row) * w
+        x += number(along_x, row) * w
+        y += number(along_y, row) * w
+        z += number(along_z, row) * w
+    values[net.output], along_x[net.output] = value, x
+    along_y[net.output], along_z[net.output] = y, z
 
 
 @kernel
@@ -418,39 +450,41 @@ def _squared_distances(values, slopes_s, slopes_t, squared):
 @kernel
 @no_type_check
 def _choose_nearest(every, near):
-    """Copies the lines nearest to the base into ``near``; what room is left is filled with
-    constants.
+    """Copies lines near to the base into ``near``: those no further away than the furthest of the
+    nearest of each eighth of all lines.
 
-    Returns the squared distance from the base within which no line is missing.
+    Of lines in any order these are 8 * (1 + 1/2 + ... + 1/8) = 22 on average, and they are found
+    without sorting.
+
+    Returns how many, and the squared distance from the base within which no line is missing. There
+    is none where f is constant: all is NaN.
     """
-    squared, chosen, chosen_lines, lines = every.lengths, near.numbers, near.planar, every.planar
+    squared, least, lines, chosen = every.lengths, near.lengths, every.planar, near.planar
     _squared_distances(lines[0], lines[1], lines[2], squared)
-    room, count, reach = len(chosen), 0, np.inf
-    for j in range(len(squared)):
-        if squared[j] < reach:
-            if count == room:
-                count -= 1
-            at = count
-            while at > 0 and squared[chosen[at - 1]] > squared[j]:
-                chosen[at] = chosen[at - 1]
-                at -= 1
-            chosen[at] = j
-            count += 1
-            if count == room:
-                reach = squared[chosen[room - 1]]
-    for i in range(room):
+    total = len(squared)
+    least[:EIGHTHS] = np.inf
+    for first in range(0, total - EIGHTHS + 1, EIGHTHS):
+        for i in range(EIGHTHS):
+            least[i] = min(least[i], squared[first + i])
+    reach = least[:EIGHTHS].max()
+    count = 0
+    for j in range(total):
+        near.numbers[count] = j
+        count += squared[j] <= reach
+    for i in range(count):
         for k in range(4):
-            chosen_lines[k, i] = lines[k, chosen[i]] if i < count else k == 0
-    return reach
+            chosen[k, i] = lines[k, near.numbers[i]]
+    return count, reach
 
 
 @kernel
 @no_type_check
-def _walk(lines, reach, longest_correction, constraints, corners):
+def _walk(lines, count, reach, longest_correction, constraints, corners):
     """Walks round a polygon, from the foot point on its nearest line.
 
     Args:
         lines: to walk along.
+        count: how many there are.
         reach: squared distance from the base within which no line is missing.
         longest_correction: where taking the shifts away would move a corner further, its lines
             are parallel up to rounding, and it stays.
@@ -460,7 +494,7 @@ def _walk(lines, reach, longest_correction, constraints, corners):
     Returns its number of corners, 0 if the walk leaves the reach or does not come back, -1 if
     there is no room.
     """
-    planar, numbers, lengths = lines.planar, lines.numbers, lines.lengths
+    planar, numbers, lengths = lines.planar, lines.numbers, lines.lengths[:count]
     values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
     _squared_distances(values, slopes_s, slopes_t, lengths)
     start = lengths.argmin()
@@ -468,7 +502,7 @@ def _walk(lines, reach, longest_correction, constraints, corners):
     foot = -values[start] / size
     s, t = foot * slopes_s[start], foot * slopes_t[start]
     current, previous = start, start
-    for step in range(len(lengths)):
+    for step in range(count):
         at = current, previous, s, t
         line, shortest = _next_line(values, slopes_s, slopes_t, lengths, at)
         # The base may lie past the corner by its own rounding: the first corner is exact for it.
@@ -533,7 +567,7 @@ def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
     size, fraction, points = margins.size, margins.fraction, regions.points
     positions, holds, rows = room.positions, room.holds, room.rows
     maps, values = _room_for_maps(net, len(size)), np.empty(len(size))
-    lines, sign, output = maps.lines, maps.sign, len(net.biases) - 1
+    lines, sign = maps.lines, maps.sign
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
         _affine_maps(net, regions, vertex, maps)
@@ -548,7 +582,7 @@ def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
             holds[vertex] = False
             continue
         _step_away(lines, sign, step, values)
-        values[output] = np.inf
+        values[net.output] = np.inf
         for i in range(3):
             values[zeros[vertex, i]] = np.inf
         holds[vertex] = _all_exceed(values, size, fraction * (1 + np.sqrt(sharpness)))
