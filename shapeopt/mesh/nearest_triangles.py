@@ -13,9 +13,6 @@ from jaxtyping import Float64, Int64
 
 from shapeopt.compiled import in_parts, kernel, small_kernel
 
-IN_LEAF = 2
-"""Triangles, at most, in a box that is not divided."""
-
 SMALL = 256
 """Up to so many points are done in one part: threads would cost more."""
 
@@ -31,12 +28,15 @@ class TriangleTree:
     """
 
     def __init__(self, vertices: Float64[np.ndarray, "v 3"], triangles: Int64[np.ndarray, "t 3"]):
-        self._order = np.argsort(_places(vertices, triangles))
-        leaves = 1
-        while leaves * IN_LEAF < len(triangles):
-            leaves *= 2
-        self._corners = np.ascontiguousarray(vertices[triangles[self._order]]).reshape(-1, 9)
-        self._boxes = _boxes(self._corners, leaves)
+        coordinates = vertices.T.copy()
+        self._lowest = coordinates.min(axis=1)
+        self._side = max((coordinates.max(axis=1) - self._lowest).max(), 1e-300)
+        places = _places(vertices, triangles, self._lowest, self._side)
+        self._order = np.argsort(places)
+        self._places = places[self._order]
+        corners = triangles.take(self._order, axis=0)
+        self._corners = vertices.take(corners, axis=0).reshape(-1, 9)
+        self._boxes = _boxes(self._corners, 1 << (len(triangles) - 1).bit_length())
 
     def nearest(
         self, points: Float64[np.ndarray, "n 3"]
@@ -46,25 +46,21 @@ class TriangleTree:
         The weights are of the three corners in their order; up to rounding they are at least 0 and
         sum to 1. The points must be contiguous.
         """
-        # Neighbours one after the other: what one has found is not far from what the next will.
-        turn = np.argsort(_places(points, np.arange(len(points))[:, None]))
+        places = _places(points, np.arange(len(points))[:, None], self._lowest, self._side)
+        # Neighbours one after the other: they look at the same boxes.
+        turn = np.argsort(places)
+        guess = np.searchsorted(self._places[1:], places[turn])
         found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
-        given = points, turn, (self._corners, self._boxes), found, weights
+        given = points, turn, guess, (self._corners, self._boxes), found, weights
         in_parts(_nearest, len(points), SMALL, *given)
         return self._order[found], weights
 
 
 @kernel
 @no_type_check
-def _places(vertices, triangles):
-    """Of the middle of each one's corners the place along the Morton curve: 21 bits of each
-    coordinate."""
-    lowest, highest = np.full(3, np.inf), np.full(3, -np.inf)
-    for vertex in range(len(vertices)):
-        for axis in range(3):
-            lowest[axis] = min(lowest[axis], vertices[vertex, axis])
-            highest[axis] = max(highest[axis], vertices[vertex, axis])
-    side = max(np.max(highest - lowest), 1e-300)
+def _places(vertices, triangles, lowest, side):
+    """Of the middle of each one's corners the place along the Morton curve of a cube: 21 bits of
+    each coordinate."""
     places, count = np.empty(len(triangles), np.int64), triangles.shape[1]
     for triangle in range(len(triangles)):
         place = 0
@@ -92,16 +88,16 @@ def _spread(number):
 @kernel
 @no_type_check
 def _boxes(corners, leaves):
-    """Lower and upper corners: of node k, whose halves are 2k and 2k + 1, the leaves come last."""
+    """Lower and upper corners: of node k, whose halves are 2k and 2k + 1. The leaves come last, one
+    for each triangle; boxes without one are infinitely far away."""
     boxes = np.empty((2 * leaves, 6))
-    for leaf in range(leaves):
+    boxes[:, :3], boxes[:, 3:] = np.inf, -np.inf
+    for triangle in range(len(corners)):
+        box = boxes[leaves + triangle]
         for axis in range(3):
-            lower, upper = np.inf, -np.inf
-            for i in range(len(corners) * leaf // leaves, len(corners) * (leaf + 1) // leaves):
-                for corner in range(3):
-                    lower = min(lower, corners[i, 3 * corner + axis])
-                    upper = max(upper, corners[i, 3 * corner + axis])
-            boxes[leaves + leaf, axis], boxes[leaves + leaf, 3 + axis] = lower, upper
+            for corner in range(3):
+                box[axis] = min(box[axis], corners[triangle, 3 * corner + axis])
+                box[3 + axis] = max(box[3 + axis], corners[triangle, 3 * corner + axis])
     for node in range(leaves - 1, 0, -1):
         for axis in range(3):
             boxes[node, axis] = min(boxes[2 * node, axis], boxes[2 * node + 1, axis])
@@ -111,42 +107,39 @@ def _boxes(corners, leaves):
 
 @kernel
 @no_type_check
-def _nearest(part, start, stop, points, turn, tree, chosen, weights):
-    """Depth first, the nearer half first, from what the point before has found.
+def _nearest(part, start, stop, points, turn, guess, tree, chosen, weights):
+    """Depth first, the nearer half first, from the triangle that is guessed.
 
     Of triangles as near as each other the first one counts.
     """
     corners, boxes = tree
     leaves, triangles = len(boxes) // 2, len(corners)
     waiting, lengths = np.empty(64, np.int64), np.empty(64)
-    last = 0
     for place in range(start, stop):
         i = turn[place]
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        best, s, t = _to_triangle(x, y, z, corners, last)
-        chosen[i] = last  # a point that is not finite keeps this
+        best, s, t = _to_triangle(x, y, z, corners, guess[place])
+        chosen[i] = guess[place]  # a point that is not finite keeps this
         weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
         waiting[0], lengths[0], count = 1, 0.0, 1
         while count:
             count -= 1
-            node = waiting[count]
-            if lengths[count] > best:
+            node, length = waiting[count], lengths[count]
+            while node < leaves and length <= best:
+                node = 2 * node
+                length, other = _to_box(x, y, z, boxes, node), _to_box(x, y, z, boxes, node + 1)
+                if other < length:
+                    length, other, node = other, length, node + 1
+                if other <= best:
+                    waiting[count], lengths[count] = node ^ 1, other
+                    count += 1
+            k = node - leaves
+            if not length <= best or k >= triangles:
                 continue
-            if node >= leaves:
-                leaf = node - leaves
-                for k in range(triangles * leaf // leaves, triangles * (leaf + 1) // leaves):
-                    squared, s, t = _to_triangle(x, y, z, corners, k)
-                    if squared < best or (squared == best and k < chosen[i]):
-                        best, chosen[i] = squared, k
-                        weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
-                continue
-            one, two = _to_box(x, y, z, boxes, 2 * node), _to_box(x, y, z, boxes, 2 * node + 1)
-            first = 0 if one <= two else 1
-            # What is put there last is looked at next.
-            waiting[count], lengths[count] = 2 * node + 1 - first, max(one, two)
-            waiting[count + 1], lengths[count + 1] = 2 * node + first, min(one, two)
-            count += 2
-        last = chosen[i]
+            squared, s, t = _to_triangle(x, y, z, corners, k)
+            if squared < best or (squared == best and k < chosen[i]):
+                best, chosen[i] = squared, k
+                weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
 
 
 @small_kernel
