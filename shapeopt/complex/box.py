@@ -1,5 +1,6 @@
 """The domain of an extraction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Box:
                 f"bounds {bounds} do not fit a network with {dimension} inputs: give the lower "
                 "and the upper corner, each a number for every axis or one number per axis"
             ) from error
-        if not bool((corners[0] < corners[1]).all()) or not bool(torch.isfinite(corners).all()):
+        if not all(-math.inf < low < high < math.inf for low, high in corners.T.tolist()):
             raise InputError(
                 f"bounds {bounds} are no box: each lower bound must be below its upper one"
             )

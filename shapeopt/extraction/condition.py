@@ -6,6 +6,7 @@ far from it, and box and neurons are brought to size 1. Rounding is then relativ
 nothing overflows. All factors are powers of two: an ordinary network comes out bit for bit.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -114,15 +115,19 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
 
 def _unit_box(box: Box) -> tuple[Box, Float[Tensor, "d"], float]:
     """The box at the origin and at unit size, its origin (on the host), and its size."""
-    corners = torch.stack([box.lower, box.upper]).double()
-    on_host = corners.cpu()
-    middle, half = (on_host[0] + on_host[1]) / 2, (on_host[1] - on_host[0]) / 2
-    origin = torch.where(middle.abs() > FAR * half, middle, 0)
-    on_host = on_host - origin
-    size = 2.0 ** int(torch.frexp(on_host.abs().max()).exponent)
-    if bool(origin.any()):
-        corners = on_host.to(corners.device)
-    return Box(*(corners / size)), origin, size
+    # In Python's numbers: a few of them take a tensor as long as thousands.
+    lower, upper = torch.stack([box.lower, box.upper]).tolist()
+    origin = [_far_middle(*ends) for ends in zip(lower, upper, strict=True)]
+    corners = [[x - o for x, o in zip(corner, origin, strict=True)] for corner in (lower, upper)]
+    size = 2.0 ** math.frexp(max(abs(x) for corner in corners for x in corner))[1]
+    unit = torch.tensor(corners, dtype=torch.float64, device=box.lower.device) / size
+    return Box(*unit), torch.tensor(origin, dtype=torch.float64), size
+
+
+def _far_middle(lower: float, upper: float) -> float:
+    """The middle of an interval if it is far from the origin, 0 otherwise."""
+    middle, half = (lower + upper) / 2, (upper - lower) / 2
+    return middle if abs(middle) > FAR * half else 0.0
 
 
 def _moved_bias(

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,9 @@ POINTS = 32
 SLACK_ULPS = 1e4
 """Two ways to sum the same terms differ by less than this many ulps of their size."""
 
+_form_run: WeakKeyDictionary[nn.Module, list] = WeakKeyDictionary()
+"""The form of plain networks that have been run."""
+
 PLAIN = (nn.Sequential, nn.Linear, nn.ReLU, nn.Identity)
 """Modules that are read without running them."""
 
@@ -39,11 +43,18 @@ class Reading:
             network was run: what cancels in it must do so in its products, too.
         dtype: of the network's weights.
         outer: the monotone functions that the network ends with, if it does.
+        is_plain: whether it was read as it stands, from modules known to compute these layers.
     """
 
     layers: list[AffineLayer]
     dtype: torch.dtype
     outer: Outer | None = None
+    is_plain: bool = False
+
+    def form(self) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+        """What all weights have in common with those of the next training step."""
+        parts = [part for layer in self.layers for part in (layer.weight, layer.bias)]
+        return [(part.shape, part.dtype, part.device) for part in parts]
 
 
 def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
@@ -68,9 +79,10 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
         warnings.warn("the network's half-precision weights are computed in float32", stacklevel=2)
     if isinstance(network, torch.jit.ScriptModule):
         network = ScriptNetwork(network)
-    layers = _encoded_layers(network) or _plain_layers(network)
-    if layers is not None:
+    if (layers := _encoded_layers(network)) is not None:
         reading = Reading(layers, layers[0].weight.dtype)
+    elif (layers := _plain_layers(network)) is not None:
+        reading = Reading(layers, layers[0].weight.dtype, is_plain=True)
     else:
         reading = _run_on_forms(network, dimension)
     _check_finite(reading.layers)
@@ -86,6 +98,9 @@ def affine_layers(network: nn.Module, dimension: int | None = None) -> list[Affi
 def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Tensor) -> None:
     """Runs the network at a few points and compares it with what was read of it.
 
+    A plain network is run once, and again when the form of its weights has changed: in a training
+    step this would cost as much as tracing a hundred polygons.
+
     Args:
         network: in the dtype and on the device of its weights; float32 if that is less.
         reading: what :func:`read_network` read.
@@ -95,21 +110,23 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
         InputError: if the two differ by more than rounding.
     """
     network = in_float32(_unwrapped(network))
+    if reading.is_plain and _form_run.get(network) == reading.form():
+        return
     layers = reading.layers
     weight = layers[0].weight
     eps = torch.finfo(reading.dtype).eps
     generator = torch.Generator().manual_seed(0)
     place = torch.rand(POINTS, layers[0].dimension, generator=generator, dtype=torch.float64)
     points = torch.lerp(lower.double(), upper.double(), place.to(lower.device)).to(reading.dtype)
-    read, size = _values_and_terms(layers, points.to(weight.dtype))
-    if reading.outer is not None:
-        read = reading.outer.outside(read + reading.outer.level())
     try:
         run = network(points)
     except Exception as error:
         raise InputError(
             f"the network cannot be run on points of shape {list(points.shape)}: {error}"
         ) from error
+    read, size = _values_and_terms(layers, points.to(weight.dtype))
+    if reading.outer is not None:
+        read = reading.outer.outside(read + reading.outer.level())
     if run.shape != read.shape and run.numel() != read.numel():
         raise InputError(
             f"the network gives {list(run.shape)} for points of shape {list(points.shape)}, and "
@@ -123,6 +140,8 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
             "pass that depends on the values or on the number of points (a patched method, random "
             "numbers, a rounding); give a module that computes each point by itself"
         )
+    if reading.is_plain:
+        _form_run[network] = reading.form()
 
 
 def _values_and_terms(layers: Sequence[AffineLayer], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,6 +208,8 @@ def _plain_leaves(module: nn.Module) -> list[nn.Module] | None:
         or "forward" in vars(module)
         or module._forward_pre_hooks
         or module._forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_forward_hooks
         or getattr(module, "parametrizations", None) is not None
     )
     if is_special:

@@ -221,3 +221,37 @@ def test_what_depends_on_the_values_is_noticed():
     network = Rounded(3, 1)
     with pytest.raises(InputError, match="differ by up to"):
         check_reading(network, read_network(network), *BOX)
+
+
+def test_a_plain_network_runs_once_in_each_form(monkeypatch):
+    runs, forward = [], nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda m, x: (runs.append(m), forward(m, x))[1])
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    for _ in range(2):
+        check_reading(network, read_network(network), *BOX)
+    assert runs == [network[0], network[2]]
+    network[2].weight.data.mul_(2)
+    check_reading(network, read_network(network), *BOX)
+    assert len(runs) == 2
+    network.double()
+    check_reading(network, read_network(network), *BOX)
+    assert len(runs) == 4
+    network[0] = nn.Linear(3, 5, dtype=torch.float64)
+    with pytest.raises(InputError, match="cannot be run"):
+        check_reading(network, read_network(network), *BOX)
+
+
+def test_a_hook_of_all_modules_counts():
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    plain = read_network(network)
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, _, out: out + 1 if module is network else out
+    )
+    try:
+        hooked = read_network(network)
+        check_reading(network, hooked, *BOX)
+    finally:
+        hook.remove()
+    assert plain.is_plain
+    assert not hooked.is_plain
+    torch.testing.assert_close(hooked.layers[-1].bias, plain.layers[-1].bias.double() + 1)

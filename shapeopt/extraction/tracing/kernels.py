@@ -9,7 +9,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from shapeopt.compiled import kernel
+from shapeopt.compiled import kernel, small_kernel
 from shapeopt.vectors import loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
@@ -308,7 +308,7 @@ def _affine_maps(net, regions, row, maps):
         lines[1 + k, plane], lines[1 + k, plane + 1] = 1, -1
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _add_first(net, point, lines):
     """Puts the first layer's values into ``lines``."""
@@ -334,7 +334,7 @@ def _add_encoded(net, regions, row, lines):
                 out[j] += a * of_input[j]
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _add_layer(net, layer, lines, active, count, previous, first):
     """Puts a hidden layer's rows into ``lines`` behind those of the previous one, eight neurons at
@@ -365,7 +365,7 @@ def _add_layer(net, layer, lines, active, count, previous, first):
         store(along_z, at, z), store(along_z, at + 4, z_4)
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _add_output(net, lines, active, count, previous):
     """Puts f's row into ``lines``."""
