@@ -11,6 +11,7 @@ ROOMS = (
     "shipped",
     "compiling",
     "compiled",
+    "vectors",
     "mesh",
     "networks",
     "complex",

@@ -50,10 +50,10 @@ class TriangleTree:
         # Neighbours one after the other: they look at the same boxes.
         turn = np.argsort(places)
         guess = np.searchsorted(self._places[1:], places[turn])
-        found, weights = np.empty(len(points), np.int64), np.empty((len(points), 3))
-        given = points, turn, guess, (self._corners, self._boxes), found, weights
+        found = np.empty(len(points), np.int64), np.empty((len(points), 3))
+        given = points, turn, guess, (self._corners, self._boxes), found
         in_parts(_nearest, len(points), SMALL, *given)
-        return self._order[found], weights
+        return self._order[found[0]], found[1]
 
 
 @kernel
@@ -107,39 +107,47 @@ def _boxes(corners, leaves):
 
 @kernel
 @no_type_check
-def _nearest(part, start, stop, points, turn, guess, tree, chosen, weights):
-    """Depth first, the nearer half first, from the triangle that is guessed.
-
-    Of triangles as near as each other the first one counts.
-    """
-    corners, boxes = tree
-    leaves, triangles = len(boxes) // 2, len(corners)
+def _nearest(part, start, stop, points, turn, guess, tree, found):
     waiting, lengths = np.empty(64, np.int64), np.empty(64)
+    chosen, weights = found
     for place in range(start, stop):
         i = turn[place]
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        best, s, t = _to_triangle(x, y, z, corners, guess[place])
-        chosen[i] = guess[place]  # a point that is not finite keeps this
+        chosen[i], s, t = _search(points[i], guess[place], tree, waiting, lengths)
         weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
-        waiting[0], lengths[0], count = 1, 0.0, 1
-        while count:
-            count -= 1
-            node, length = waiting[count], lengths[count]
-            while node < leaves and length <= best:
-                node = 2 * node
-                length, other = _to_box(x, y, z, boxes, node), _to_box(x, y, z, boxes, node + 1)
-                if other < length:
-                    length, other, node = other, length, node + 1
-                if other <= best:
-                    waiting[count], lengths[count] = node ^ 1, other
-                    count += 1
-            k = node - leaves
-            if not length <= best or k >= triangles:
-                continue
-            squared, s, t = _to_triangle(x, y, z, corners, k)
-            if squared < best or (squared == best and k < chosen[i]):
-                best, chosen[i] = squared, k
-                weights[i, 0], weights[i, 1], weights[i, 2] = 1 - s - t, s, t
+
+
+@kernel
+@no_type_check
+def _search(point, chosen, tree, waiting, lengths):
+    """The nearest triangle and the weights of its last two corners, from one that is guessed: depth
+    first, the nearer half first.
+
+    Of triangles as near as each other the first one counts. A point that is not finite keeps the
+    guess.
+    """
+    corners, boxes = tree
+    x, y, z = point
+    leaves, triangles = len(boxes) // 2, len(corners)
+    best, best_s, best_t = _to_triangle(x, y, z, corners, chosen)
+    waiting[0], lengths[0], count = 1, 0.0, 1
+    while count:
+        count -= 1
+        node, length = waiting[count], lengths[count]
+        while node < leaves and length <= best:
+            node = 2 * node
+            length, other = _to_box(x, y, z, boxes, node), _to_box(x, y, z, boxes, node + 1)
+            if other < length:
+                length, other, node = other, length, node + 1
+            if other <= best:
+                waiting[count], lengths[count] = node ^ 1, other
+                count += 1
+        k = node - leaves
+        if not length <= best or k >= triangles:
+            continue
+        squared, s, t = _to_triangle(x, y, z, corners, k)
+        if squared < best or (squared == best and k < chosen):
+            best, best_s, best_t, chosen = squared, s, t, k
+    return chosen, best_s, best_t
 
 
 @small_kernel

@@ -36,8 +36,9 @@ class AffineLayer(NamedTuple):
         return points if self.encoding is None else self.encoding(points)
 
     def values(self, inputs: Float[Tensor, "n in"]) -> Float[Tensor, "n out"]:
-        """The pre-activations."""
-        return torch.addmm(self.bias, inputs, self.weight.T)
+        """The pre-activations, neuron after neuron: with rows of 16, 32 or 64 float64 numbers a CPU
+        takes up to twice as long."""
+        return torch.addmm(self.bias[:, None], self.weight, inputs.T).T
 
     def activated(self, values: Float[Tensor, "n out"]) -> Float[Tensor, "n out"]:
         """What the next layer gets; ``values`` is overwritten where no gradient is needed."""

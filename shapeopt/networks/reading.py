@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,7 +28,7 @@ POINTS = 32
 SLACK_ULPS = 1e4
 """Two ways to sum the same terms differ by less than this many ulps of their size."""
 
-_form_run: WeakKeyDictionary[nn.Module, list] = WeakKeyDictionary()
+_form_run: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
 """The form of plain networks that have been run."""
 
 PLAIN = (nn.Sequential, nn.Linear, nn.ReLU, nn.Identity)
@@ -51,7 +52,7 @@ class Reading:
     outer: Outer | None = None
     is_plain: bool = False
 
-    def form(self) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+    def form(self) -> list[Any]:
         """What all weights have in common with those of the next training step."""
         parts = [part for layer in self.layers for part in (layer.weight, layer.bias)]
         return [(part.shape, part.dtype, part.device) for part in parts]
