@@ -108,6 +108,17 @@ def multiply_add(_, one, two, summand) -> _Signature:
     return _vector(_vector, _vector, _vector), generate
 
 
+@intrinsic
+@no_type_check
+def larger(_, one, two) -> _Signature:
+    """The larger ones of the numbers of two vectors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+
+    return _vector(_vector, _vector), generate
+
+
 @no_type_check
 def _address(context, builder, signature, arguments):
     array, index = arguments

@@ -23,3 +23,14 @@ def test_a_sum_of_products():
     wanted = 0.5 + sum(array[at] * array[at + 1 : at + 5] for at in chosen)
     np.testing.assert_allclose(out[2:6], wanted, rtol=0, atol=1e-15)
     assert (out[[0, 1, 6, 7]] == -1).all()
+
+
+@numba.njit
+def _larger(one, two, out):
+    vectors.store(out, 0, vectors.larger(vectors.loaded(one, 0), vectors.loaded(two, 0)))
+
+
+def test_the_larger_ones():
+    one, two, out = np.array([1.0, -2, 3, -np.inf]), np.array([2.0, -3, 3, 0]), np.empty(4)
+    _larger(one, two, out)
+    assert out.tolist() == [2, -2, 3, 0]

@@ -49,6 +49,17 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             box.upper.numpy(),
         )
 
+    def evaluate(self, points: Float64[Tensor, "n 3"]) -> Float64[Tensor, "n"]:
+        """As in :class:`ZeroCellSolver`."""
+        if self.simplices is not None:
+            return super().evaluate(points)
+        floor, out = np.zeros(self.num_hidden + kernels.PAST), np.empty(len(points))
+        if self.linear is not None:
+            floor[self.linear.numpy()] = -np.inf
+        given = self._net, floor, points.contiguous().numpy(), out
+        in_parts(kernels.evaluate, len(points), SMALL, *given)
+        return torch.from_numpy(out)
+
     def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
         """As in :class:`ZeroCellSolver`."""
         return equal_keys_compiled.distinct(keys)

@@ -23,10 +23,9 @@ from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import (
     RESOLUTION,
-    SCALE_RESOLUTION,
     find_seeds,
-    sample_grid,
     subdivided_seeds,
+    typical_sizes,
 )
 from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.extraction.tracing.trace import follow, starts_at
@@ -110,7 +109,7 @@ class Tracing(Extractor):
     def _trace(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """The surface, warm if there is a last one; it becomes the last one itself."""
         constant, box, last = without_graph(unit.layers), unit.box, self._last
-        scale = last.scale if last else sample_grid(constant, box, SCALE_RESOLUTION).scale
+        scale = last.scale if last else typical_sizes(constant, box)
         solver = zero_cell_solver(constant, box, scale, self.backend)
         solved = solve_again(solver, last.found) if last else None
         cells = None
@@ -143,12 +142,12 @@ class Tracing(Extractor):
         self, solver: ZeroCellSolver, unit: Conditioned, may_be_empty: bool
     ) -> Float[Tensor, "n d"]:
         if self.complete:
-            return subdivided_seeds(solver.layers, solver.box, self.backend)
+            return subdivided_seeds(solver, self.backend)
         seeds = self.seeds if isinstance(self.seeds, int) else unit.apply_points(self.seeds)
         encoding = unit.layers[0].encoding
         if encoding is not None and isinstance(seeds, int):
             seeds = max(seeds, encoding.finest)
-        return find_seeds(solver.layers, solver.box, seeds, may_be_empty=may_be_empty)
+        return find_seeds(solver, seeds, may_be_empty=may_be_empty)
 
     def _subdivide(
         self, network: nn.Module, unit: Conditioned, error: ExtractionError | NoZero

@@ -10,7 +10,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from shapeopt.compiled import kernel, small_kernel
-from shapeopt.vectors import loaded, multiply_add, number, repeated, store
+from shapeopt.vectors import larger, loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
 
@@ -294,9 +294,9 @@ def _affine_maps(net, regions, row, maps):
             count += bit
             sign[previous + i] = 2.0 * bit - 1.0
         if first == net.output:
-            _add_output(net, lines, active, count, previous)
+            _add_output(net, lines, active, count, previous, 0.0)
         else:
-            _add_layer(net, layer, lines, active, count, previous, first)
+            _add_layer(net, layer, lines, (active, count), previous, first, 0.0)
         first += net.widths[layer + 1]
     if is_encoded:
         lines[:, first : first + 6] = regions.sides[:, row]
@@ -336,17 +336,23 @@ def _add_encoded(net, regions, row, lines):
 
 @small_kernel
 @no_type_check
-def _add_layer(net, layer, lines, active, count, previous, first):
+def _add_layer(net, layer, lines, inputs, previous, first, share):
     """Puts a hidden layer's rows into ``lines`` behind those of the previous one, eight neurons at
     a time.
 
     What is too many for the last of them falls where the rows of later constraints come.
+
+    Args:
+        inputs: the numbers of the neurons before that count, and how many they are.
+        share: of the biases, that the second to fourth row have: 0 for slopes, 1 for values.
     """
-    width, start, weights, zero = net.widths[layer + 1], net.starts[layer], net.weights, repeated(0)
+    width, start, weights = net.widths[layer + 1], net.starts[layer], net.weights
+    (active, count), zero, share = inputs, repeated(0), repeated(share)
     values, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
     for at in range(first, first + width, 8):
         value, value_4 = loaded(net.biases, at), loaded(net.biases, at + 4)
-        x, x_4, y, y_4, z, z_4 = zero, zero, zero, zero, zero, zero
+        x, x_4 = multiply_add(share, value, zero), multiply_add(share, value_4, zero)
+        y, y_4, z, z_4 = x, x_4, x, x_4
         for i in range(count):
             row = number(active, i)
             weight = start + row * width + (at - first)
@@ -367,10 +373,11 @@ def _add_layer(net, layer, lines, active, count, previous, first):
 
 @small_kernel
 @no_type_check
-def _add_output(net, lines, active, count, previous):
-    """Puts f's row into ``lines``."""
+def _add_output(net, lines, active, count, previous, share):
+    """Puts f's row into ``lines``; arguments as in ``_add_layer``."""
     values, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
-    start, value, x, y, z = net.starts[len(net.widths) - 2], net.biases[net.output], 0.0, 0.0, 0.0
+    start, value = net.starts[len(net.widths) - 2], net.biases[net.output]
+    x = y = z = share * value
     for i in range(count):
         row = number(active, i)
         w, row = number(net.weights, start + row), previous + row
@@ -380,6 +387,52 @@ def _add_output(net, lines, active, count, previous):
         z += number(along_z, row) * w
     values[net.output], along_x[net.output] = value, x
     along_y[net.output], along_z[net.output] = y, z
+
+
+@kernel
+@no_type_check
+def evaluate(part, start, stop, net, floor, points, out):
+    """f at points, four at a time: their values take the places of a value and three slopes.
+
+    Args:
+        floor: what hidden neurons pass on at least: 0, or minus infinity for linear ones; with
+            room for ``PAST`` more.
+    """
+    lines = np.empty((4, net.output + 1 + PAST))
+    every, last = np.arange(net.widths.max()), len(net.widths) - 2
+    for row in range(start, stop, 4):
+        for k in range(4):
+            _add_point(net, points[min(row + k, stop - 1)], lines[k])
+        first = 0
+        for layer in range(1, last + 1):
+            width, after = net.widths[layer], first + net.widths[layer]
+            for k in range(4):
+                _raise(lines[k], floor, first, after)
+            if layer < last:
+                _add_layer(net, layer, lines, (every, width), first, after, 1.0)
+            else:
+                _add_output(net, lines, every, width, first, 1.0)
+            first = after
+        for k in range(min(4, stop - row)):
+            out[row + k] = lines[k, net.output]
+
+
+@small_kernel
+@no_type_check
+def _raise(values, floor, first, after):
+    for at in range(first, after, 4):
+        store(values, at, larger(loaded(values, at), loaded(floor, at)))
+
+
+@small_kernel
+@no_type_check
+def _add_point(net, point, values):
+    """Puts the first layer's values at a point in their places."""
+    x, y, z = point
+    width = net.widths[1]
+    of_x, of_y, of_z = net.weights, net.weights[width:], net.weights[2 * width :]
+    for j in range(width):
+        values[j] = net.biases[j] + (x * of_x[j] + y * of_y[j] + z * of_z[j])
 
 
 @kernel

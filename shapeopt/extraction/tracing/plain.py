@@ -40,7 +40,7 @@ from shapeopt.extraction.tracing.plain_segments import segment_ends
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.mesh.ragged import offsets_of, owners_of, places_of
-from shapeopt.networks.affine import AffineLayer, linear_neurons
+from shapeopt.networks.affine import AffineLayer, evaluate, linear_neurons
 
 NEAREST_LINES = 16
 """Lines a polygon is first tried with; polygons have 4 corners on average."""
@@ -111,6 +111,10 @@ class ZeroCellSolver:
         if self.simplices is not None:
             packed.append(self.simplices.column_at(points))
         return torch.cat(packed, dim=1)
+
+    def evaluate(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
+        """f at points."""
+        return torch.cat([evaluate(self.layers, some)[:, 0] for some in points.split(self.chunk)])
 
     def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
         """The distinct ones among keys of cells."""

@@ -6,7 +6,7 @@ gap that it encloses slips through between the points of that grid, or if each g
 crosses it crosses another one as well before the next point. ``method="subdivide"`` misses nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,17 +22,15 @@ from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.simplices import middles_in_simplices
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently, neuron_sizes
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
 from shapeopt.mesh.ragged import owners_of
-from shapeopt.networks.affine import AffineLayer, evaluate
+from shapeopt.networks.affine import AffineLayer
 
 RESOLUTION = 32
 """Cells of the default grid along each side of the box."""
 
 SCALE_RESOLUTION = 8
-"""Cells of a grid that only measures how large the neurons' values are."""
-
-_BLOCK = 2**12
-"""Points evaluated at once."""
+"""Cells of the grid that measures how large the neurons' values are."""
 
 _STEPS = 100
 
@@ -47,26 +45,22 @@ class Samples:
     Attributes:
         points: positions, the last axis running fastest.
         values: f there.
-        scale: size of each hidden neuron, see ``tolerances.py``.
     """
 
     points: Float[Tensor, "n d"]
     values: Float[Tensor, "n"]
-    scale: Float[Tensor, "hidden"]
+
+
+Function = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n"]]
 
 
 def find_seeds(
-    layers: Sequence[AffineLayer],
-    box: Box,
-    seeds: Float[Tensor, "n d"] | int,
-    *,
-    may_be_empty: bool = False,
+    solver: ZeroCellSolver, seeds: Float[Tensor, "n d"] | int, *, may_be_empty: bool = False
 ) -> Float[Tensor, "n d"]:
     """Points of the zero set, from given points near it or from a grid of samples.
 
     Args:
-        layers: without graph, in float64.
-        box: the domain, in float64.
+        solver: of the network and the box.
         seeds: the points, in float64, or the grid's cells along a side.
         may_be_empty: whether to return no points where there are none, instead of an error.
 
@@ -74,37 +68,35 @@ def find_seeds(
         NoZero: if there are none.
     """
     if isinstance(seeds, int):
-        samples = sample_grid(layers, box, seeds)
-        points = grid_seeds(layers, samples, seeds)
+        samples = sample_grid(solver.evaluate, solver.box, seeds)
+        points = grid_seeds(solver.evaluate, samples, seeds)
         searched = f"on a grid of {seeds} cells along each side of it"
     else:
-        samples = sample_grid(layers, box, SCALE_RESOLUTION)
-        points = projected_seeds(layers, box, seeds)
+        samples = sample_grid(solver.evaluate, solver.box, SCALE_RESOLUTION)
+        points = projected_seeds(solver.layers, solver.box, seeds)
         searched = f"from the {len(seeds)} given seeds, and at points of a grid over it"
     if len(points) or may_be_empty:
         return points
     raise NoZero(float(samples.values.min()), float(samples.values.max()), searched)
 
 
-def subdivided_seeds(
-    layers: Sequence[AffineLayer], box: Box, backend: Backend
-) -> Float[Tensor, "n d"]:
+def subdivided_seeds(solver: ZeroCellSolver, backend: Backend) -> Float[Tensor, "n d"]:
     """A point in every polygon (in 2D: segment) of the zero set, by edge subdivision: of the box,
     or of the simplices of an encoded network.
 
     Args:
-        layers: without graph, in float64.
-        box: the domain, in float64.
+        solver: of the network and the box.
         backend: of the subdivision.
 
     Raises:
         NoZero: if there are none.
     """
+    layers, box = solver.layers, solver.box
     compiled = is_compiled(backend, box.lower.device)
     if layers[0].encoding is not None:
         middles = consistently(lambda ulps: middles_in_simplices(layers, ulps, compiled=compiled))
         if len(middles) == 0:
-            samples = sample_grid(layers, box, layers[0].encoding.finest)
+            samples = sample_grid(solver.evaluate, box, layers[0].encoding.finest)
             raise NoZero(float(samples.values.min()), float(samples.values.max()))
         return middles
     skeleton = consistently(
@@ -119,36 +111,41 @@ def subdivided_seeds(
     return total / sizes[:, None]
 
 
-@torch.no_grad()
-def sample_grid(layers: Sequence[AffineLayer], box: Box, resolution: int) -> Samples:
-    """The network on a grid with ``resolution`` cells along each side of the box."""
+def _grid(box: Box, resolution: int) -> Float[Tensor, "n d"]:
+    """Points with ``resolution`` cells between them along each side of the box."""
     steps = torch.arange(resolution + 1, device=box.lower.device)
     index = torch.cartesian_prod(*[steps] * box.dimension)
-    points = torch.lerp(box.lower, box.upper, index.to(box.lower.dtype) / resolution)
-    values, scales = zip(*(_evaluate(layers, block) for block in points.split(_BLOCK)), strict=True)
-    return Samples(points, torch.cat(values), torch.stack(scales).amax(dim=0))
+    return torch.lerp(box.lower, box.upper, index.to(box.lower.dtype) / resolution)
 
 
-def _evaluate(
-    layers: Sequence[AffineLayer], points: Float[Tensor, "n d"]
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "hidden"]]:
-    """f at the points, and the size of each hidden neuron there."""
-    *hidden, last = layers
-    points = layers[0].inputs(points)
+@torch.no_grad()
+def sample_grid(function: Function, box: Box, resolution: int) -> Samples:
+    """A function on a grid with ``resolution`` cells along each side of the box."""
+    points = _grid(box, resolution)
+    return Samples(points, function(points))
+
+
+@torch.no_grad()
+def typical_sizes(layers: Sequence[AffineLayer], box: Box) -> Float[Tensor, "hidden"]:
+    """The size of each hidden neuron on a grid over the box, see ``tolerances.py``.
+
+    Args:
+        layers: without graph, in float64.
+        box: the domain, in float64.
+    """
+    points = layers[0].inputs(_grid(box, SCALE_RESOLUTION))
     sizes = [points.new_empty(0)]
     before = points.abs().amax(dim=0)
-    for layer in hidden:
+    for layer in layers[:-1]:
         points = layer.values(points)
         largest = torch.maximum(points.amax(dim=0), -points.amin(dim=0))
         sizes.append(neuron_sizes(layer, before, largest))
         points, before = layer.activated(points), largest
-    return last.values(points)[:, 0], torch.cat(sizes)
+    return torch.cat(sizes)
 
 
 @torch.no_grad()
-def grid_seeds(
-    layers: Sequence[AffineLayer], samples: Samples, resolution: int
-) -> Float[Tensor, "n d"]:
+def grid_seeds(function: Function, samples: Samples, resolution: int) -> Float[Tensor, "n d"]:
     """A point of the zero set on every edge of the grid whose ends differ in the sign of f.
 
     Cells without such an edge that f may reach 0 in, by its steepest slope along the grid, are
@@ -168,9 +165,9 @@ def grid_seeds(
     start, end = torch.cat(starts), torch.cat(ends)
     # The middle of a cell is this far from the corners, in cells.
     reach = steepest * dimension**0.5 / 2
-    near, fine_points, fine_values = _search_near_cells(layers, samples, grid, reach)
+    near, fine_points, fine_values = _search_near_cells(function, samples, grid, reach)
     return bracketed_zeros(
-        layers,
+        function,
         torch.cat([points[start], points[near]]),
         torch.cat([points[end], fine_points]),
         torch.cat([values[start], values[near]]),
@@ -179,7 +176,7 @@ def grid_seeds(
 
 
 def _search_near_cells(
-    layers: Sequence[AffineLayer], samples: Samples, grid: Tensor, reach: float
+    function: Function, samples: Samples, grid: Tensor, reach: float
 ) -> tuple[Int64[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
     """Points of halved cells where f has another sign than at all corners of the cell.
 
@@ -204,14 +201,14 @@ def _search_near_cells(
     within = within[(within == 1).any(dim=1)].to(samples.points.dtype) / 2
     first, last = samples.points[corners[0][near]], samples.points[corners[-1][near]]
     points = (first[:, None] + within * (last - first)[:, None]).flatten(0, 1)
-    found = torch.cat([evaluate(layers, block)[:, 0] for block in points.split(_BLOCK)])
+    found = function(points)
     corner = corners[0][near].repeat_interleave(len(within))
     other = torch.nonzero((found < 0) != (samples.values[corner] < 0)).flatten()
     return corner[other], points[other], found[other]
 
 
 def bracketed_zeros(
-    layers: Sequence[AffineLayer],
+    function: Function,
     start: Float[Tensor, "n d"],
     end: Float[Tensor, "n d"],
     at_start: Float[Tensor, "n"],
@@ -235,7 +232,7 @@ def bracketed_zeros(
             t = low + (high - low) * (low_value / (low_value - high_value))
         else:
             t = (low + high) / 2
-        value = evaluate(layers, start[open_] + t[:, None] * direction[open_])[:, 0]
+        value = function(start[open_] + t[:, None] * direction[open_])
         result[open_] = t
         is_low = (value < 0) == (low_value < 0)
         low, low_value = torch.where(is_low, t, low), torch.where(is_low, value, low_value)

@@ -1,4 +1,4 @@
-"""Networks that tests of tracing share, and the comparison of two surfaces cell by cell."""
+"""What tests of tracing share: networks, solvers, and the comparison of surfaces cell by cell."""
 
 from itertools import pairwise
 
@@ -8,6 +8,12 @@ from torch import nn
 
 import shapeopt
 from shapeopt import PolyhedralSurface
+from shapeopt.extraction.condition import condition
+from shapeopt.extraction.extract import prepare
+from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.seeds import typical_sizes
+from shapeopt.extraction.tracing.solver import zero_cell_solver
+from shapeopt.networks.affine import without_graph
 from tests.sample_networks import random_mlp
 
 BACKENDS = ["plain", "compiled"]
@@ -82,3 +88,9 @@ def assert_same(found: PolyhedralSurface, expected: PolyhedralSurface, tolerance
     my_normals = sorted(found.face_normals.double().sum(dim=1).tolist())
     normals = sorted(expected.face_normals.double().sum(dim=1).tolist())
     assert np.allclose(my_normals, normals, atol=1e3 * tolerance)
+
+
+def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
+    unit = condition(*prepare(network, (-0.5, 0.5), None))
+    constant, domain = without_graph(unit.layers), unit.box
+    return zero_cell_solver(constant, domain, typical_sizes(constant, domain), backend)

@@ -6,14 +6,13 @@ from torch import nn
 
 import shapeopt
 from shapeopt import EmptySurfaceError, ExtractionError, InputError
-from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.seeds import find_seeds
-from shapeopt.networks.affine import without_graph
 from tests.extraction.tracing.comparing import (
     BACKENDS,
     assert_same,
     cells,
     centred_mlp,
+    solver_of,
     traced,
     trained_mlp,
 )
@@ -110,9 +109,8 @@ def test_a_part_between_the_points_of_the_grid_is_found_on_the_halved_grid():
         expected = shapeopt.extract_surface(network)
         # Points of the grid of 2 cells are at -0.5, 0 and 0.5, those of the halved one at 0.25.
         assert_same(traced(network, seeds=2), expected)
-        layers, box = prepare(network, (-0.5, 0.5), None)
         # Without a seed subdivision would have made it.
-        assert len(find_seeds(without_graph(layers), box, 2)) > 0
+        assert len(find_seeds(solver_of(network, "auto"), 2)) > 0
 
 
 @pytest.mark.parametrize("method", ["subdivide", "trace"])

@@ -13,18 +13,11 @@ from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
-from shapeopt.extraction.tracing.seeds import find_seeds, sample_grid
-from shapeopt.extraction.tracing.solver import zero_cell_solver
+from shapeopt.extraction.tracing.seeds import find_seeds, typical_sizes
 from shapeopt.extraction.tracing.trace import Starts, follow, starts_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
-from tests.extraction.tracing.comparing import BACKENDS, centred_mlp
-
-
-def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
-    unit = condition(*prepare(network, (-0.5, 0.5), None))
-    constant, domain = without_graph(unit.layers), unit.box
-    return zero_cell_solver(constant, domain, sample_grid(constant, domain, 8).scale, backend)
+from tests.extraction.tracing.comparing import BACKENDS, centred_mlp, solver_of
 
 
 def both_solvers(network: nn.Module) -> list[ZeroCellSolver]:
@@ -81,7 +74,7 @@ def test_vertices_that_are_no_numbers_do_not_hold(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_lost_polygons_are_an_error_and_not_a_hole(backend):
     solver = solver_of(centred_mlp(3, 10, 1, seed=0), backend)
-    cells = follow(solver, starts_at(solver, find_seeds(solver.layers, solver.box, 8)))
+    cells = follow(solver, starts_at(solver, find_seeds(solver, 8)))
     assemble(solver, cells)
     kept = torch.arange(1, len(cells))
     some = cells.select(kept, cells.corners, int(cells.offsets[-1] - cells.offsets[1]))
@@ -102,7 +95,7 @@ def one_thread() -> Iterator[None]:
 def test_one_thread_and_fronts_find_the_same_cells_and_mesh(sizes):
     network = centred_mlp(*sizes, seed=0)
     plain, compiled = both_solvers(network)
-    seeds = find_seeds(compiled.layers, compiled.box, 8)
+    seeds = find_seeds(compiled, 8)
     starts = starts_at(compiled, seeds[:1])  # the queue has to grow, for the last network
     fronts = front_by_front(compiled, starts)
     assert compiled.follow(*starts, fronts.keys[:0]) is not None  # cell by cell
@@ -134,7 +127,7 @@ def front_by_front(solver: ZeroCellSolver, starts: Starts) -> ZeroCells:
 @pytest.mark.parametrize("known", [0, 40])
 def test_known_cells_are_not_walked_again(known):
     solver = solver_of(centred_mlp(3, 16, 16, 1, seed=0), "compiled")
-    starts = starts_at(solver, find_seeds(solver.layers, solver.box, 8)[:1])
+    starts = starts_at(solver, find_seeds(solver, 8)[:1])
     every = follow(solver, starts)
     some = every.select(torch.arange(known), every.corners, int(every.offsets[known]))
     others = Starts(every.plus_bits[known : known + 1], middle_of(every, known)[None])
@@ -176,7 +169,7 @@ def test_fronts_that_come_round_are_an_error():
     surface = shapeopt.extract_surface(network).detach()
     unit = condition(*prepare(network, (-0.5, 0.5), None))
     constant, domain = without_graph(unit.layers), unit.box
-    solver = OneFacetSolver(constant, domain, sample_grid(constant, domain, 8).scale)
+    solver = OneFacetSolver(constant, domain, typical_sizes(constant, domain))
     # A vertex in the box where two folds cross, and one of the four polygons around it.
     inner = (surface.signs.vertex_zeros <= solver.constraints.output).all(dim=1)
     vertex = int(torch.nonzero(inner)[0])
@@ -195,7 +188,32 @@ def test_fronts_that_come_round_are_an_error():
 def test_the_grid_has_a_seed_on_each_of_its_lines_that_crosses_a_plane(axis):
     plane = nn.Linear(3, 1, dtype=torch.float64)
     plane.weight.data, plane.bias.data = torch.eye(3).double()[[axis]], torch.tensor([0.1]).double()
-    layers, box = prepare(nn.Sequential(plane), (-0.5, 0.5), None)
-    seeds = find_seeds(without_graph(layers), box, 4)
+    seeds = find_seeds(solver_of(nn.Sequential(plane), "auto"), 4)
     assert len(seeds) == 5 * 5
     assert torch.allclose(seeds[:, axis], torch.tensor(-0.1).double())
+
+
+@pytest.mark.parametrize("sizes", [(3, 1), *SIZES])
+@pytest.mark.parametrize("count", [0, 1, 3, 1030])
+def test_the_compiled_values_are_those_of_torch(sizes, count):
+    points = torch.rand(count, 3, dtype=torch.float64) - 0.5
+    plain, compiled = (
+        solver.evaluate(points) for solver in both_solvers(centred_mlp(*sizes, seed=0))
+    )
+    assert torch.allclose(plain, compiled, rtol=0, atol=1e-13)
+
+
+def test_linear_neurons_pass_on_what_is_negative():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(3, 9), nn.Linear(9, 5), nn.Linear(5, 1)
+
+        def forward(self, x):
+            return self.last(self.second(self.first(x).relu()).relu() + self.first(x)[:, :5])
+
+    torch.manual_seed(0)
+    points = torch.rand(100, 3, dtype=torch.float64) - 0.5
+    plain, compiled = both_solvers(Skip())
+    assert plain.linear is not None
+    assert torch.allclose(plain.evaluate(points), compiled.evaluate(points), rtol=0, atol=1e-13)
