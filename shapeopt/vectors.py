@@ -111,10 +111,11 @@ def multiply_add(_, one, two, summand) -> _Signature:
 @intrinsic
 @no_type_check
 def larger(_, one, two) -> _Signature:
-    """The larger ones of the numbers of two vectors."""
+    """The larger ones of the numbers of two vectors; a NaN of the first stays."""
 
     def generate(context, builder, signature, arguments):
-        return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+        first, second = arguments
+        return builder.select(builder.fcmp_ordered("<", first, second), second, first)
 
     return _vector(_vector, _vector), generate
 

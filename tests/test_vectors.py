@@ -31,6 +31,6 @@ def _larger(one, two, out):
 
 
 def test_the_larger_ones():
-    one, two, out = np.array([1.0, -2, 3, -np.inf]), np.array([2.0, -3, 3, 0]), np.empty(4)
+    one, two, out = np.array([1.0, -2, np.nan, -np.inf]), np.array([2.0, -3, 3, 0]), np.empty(4)
     _larger(one, two, out)
-    assert out.tolist() == [2, -2, 3, 0]
+    np.testing.assert_array_equal(out, [2, -2, np.nan, 0])

@@ -28,11 +28,11 @@ POINTS = 32
 SLACK_ULPS = 1e4
 """Two ways to sum the same terms differ by less than this many ulps of their size."""
 
-_form_run: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
-"""The form of plain networks that have been run."""
-
 PLAIN = (nn.Sequential, nn.Linear, nn.ReLU, nn.Identity)
 """Modules that are read without running them."""
+
+_form_run: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
+"""The form of the weights that plain networks had when they were last run."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Reading:
     is_plain: bool = False
 
     def form(self) -> list[Any]:
-        """What all weights have in common with those of the next training step."""
+        """Shape, dtype and device of each weight and bias: a step of training leaves them alone."""
         parts = [part for layer in self.layers for part in (layer.weight, layer.bias)]
         return [(part.shape, part.dtype, part.device) for part in parts]
 
@@ -99,8 +99,8 @@ def affine_layers(network: nn.Module, dimension: int | None = None) -> list[Affi
 def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Tensor) -> None:
     """Runs the network at a few points and compares it with what was read of it.
 
-    A plain network is run once, and again when the form of its weights has changed: in a training
-    step this would cost as much as tracing a hundred polygons.
+    A plain network is run once, and again when the form of its weights has changed: in every step
+    of a training this took 0.7 ms of 30.
 
     Args:
         network: in the dtype and on the device of its weights; float32 if that is less.

@@ -43,11 +43,12 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             np.concatenate([*weights, past]),
             np.cumsum([0, *(len(part) for part in weights)]),
             np.concatenate([*(layer.bias.numpy() for layer in layers), past]),
-            self.constraints.num_neurons - 1,
+            self.constraints.output,
             np.array([self.constraints.words(i).start for i in range(len(layers))]),
             box.lower.numpy(),
             box.upper.numpy(),
         )
+        self._settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
 
     def evaluate(self, points: Float64[Tensor, "n 3"]) -> Float64[Tensor, "n"]:
         """As in :class:`ZeroCellSolver`."""
@@ -78,10 +79,9 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         is_small = len(known) > 0 and len(plus_bits) <= SMALL_FRONT
         if self.simplices is not None or not (is_small or torch.get_num_threads() == 1):
             return None
-        settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
         bits = self.bits.bits.numpy().view(np.uint32)
         turning = kernels.Turning(self.keys.plus.numpy(), self.bits.words.numpy(), bits)
-        network = self._net, settings, turning
+        network = self._net, self._settings, turning
         cells = followed(network, self.cell_keys(plus_bits), plus_bits, points, known)
         if cells is None:
             raise does_not_close()
@@ -107,11 +107,10 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         count = len(plus_bits)
         counts = np.empty(count, np.int64)
         regions = self._regions(plus_bits, base)
-        settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
         size = ROOM * (count + SMALL)
         while True:
             room = kernels.OutlineRoom(counts, np.empty(size, np.int64), np.empty((size, 3)))
-            given = self._net, regions, settings, room
+            given = self._net, regions, self._settings, room
             found = in_parts(kernels.walk_polygons, count, SMALL, *given)
             if min(filled for _, filled in found) >= 0:
                 break

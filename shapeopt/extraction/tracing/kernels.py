@@ -1,7 +1,7 @@
 """Polygons and vertices from their signs as in ``plain.py``, compiled for the CPU; see there.
 
 One loop does everything for a polygon or vertex while it is in the cache. All is in float64. The
-first trace compiles (some ten seconds); numba keeps the code on disk if it can. Constants of other
+first trace compiles (half a minute); numba keeps the code on disk if it can. Constants of other
 files come as arguments: the kept code would not notice that they change.
 """
 
@@ -283,7 +283,7 @@ def _affine_maps(net, regions, row, maps):
     if is_encoded:
         _add_encoded(net, regions, row, lines)
     else:
-        _add_first(net, points[row], lines)
+        _add_point(net, points[row], lines[0])
     first = net.widths[1]
     for layer in range(1, len(net.widths) - 1):
         num_in, word = net.widths[layer], net.words[layer - 1]
@@ -294,7 +294,7 @@ def _affine_maps(net, regions, row, maps):
             count += bit
             sign[previous + i] = 2.0 * bit - 1.0
         if first == net.output:
-            _add_output(net, lines, active, count, previous, 0.0)
+            _add_output(net, lines, (active, count), previous, 0.0)
         else:
             _add_layer(net, layer, lines, (active, count), previous, first, 0.0)
         first += net.widths[layer + 1]
@@ -310,11 +310,11 @@ def _affine_maps(net, regions, row, maps):
 
 @small_kernel
 @no_type_check
-def _add_first(net, point, lines):
-    """Puts the first layer's values into ``lines``."""
+def _add_point(net, point, values):
+    """Puts the first layer's values at a point in their places."""
     x, y, z = point
     width = net.widths[1]
-    values, of_x, of_y, of_z = lines[0], lines[1], lines[2], lines[3]
+    of_x, of_y, of_z = net.weights, net.weights[width:], net.weights[2 * width :]
     for j in range(width):
         values[j] = net.biases[j] + (x * of_x[j] + y * of_y[j] + z * of_z[j])
 
@@ -365,17 +365,22 @@ def _add_layer(net, layer, lines, inputs, previous, first, share):
             y, y_4 = multiply_add(a, w, y), multiply_add(a, w_4, y_4)
             a = repeated(number(along_z, row))
             z, z_4 = multiply_add(a, w, z), multiply_add(a, w_4, z_4)
-        store(values, at, value), store(values, at + 4, value_4)
-        store(along_x, at, x), store(along_x, at + 4, x_4)
-        store(along_y, at, y), store(along_y, at + 4, y_4)
-        store(along_z, at, z), store(along_z, at + 4, z_4)
+        store(values, at, value)
+        store(values, at + 4, value_4)
+        store(along_x, at, x)
+        store(along_x, at + 4, x_4)
+        store(along_y, at, y)
+        store(along_y, at + 4, y_4)
+        store(along_z, at, z)
+        store(along_z, at + 4, z_4)
 
 
 @small_kernel
 @no_type_check
-def _add_output(net, lines, active, count, previous, share):
+def _add_output(net, lines, inputs, previous, share):
     """Puts f's row into ``lines``; arguments as in ``_add_layer``."""
-    values, along_x, along_y, along_z = lines[0], lines[1], lines[2], lines[3]
+    (active, count), values = inputs, lines[0]
+    along_x, along_y, along_z = lines[1], lines[2], lines[3]
     start, value = net.starts[len(net.widths) - 2], net.biases[net.output]
     x = y = z = share * value
     for i in range(count):
@@ -411,7 +416,7 @@ def evaluate(part, start, stop, net, floor, points, out):
             if layer < last:
                 _add_layer(net, layer, lines, (every, width), first, after, 1.0)
             else:
-                _add_output(net, lines, every, width, first, 1.0)
+                _add_output(net, lines, (every, width), first, 1.0)
             first = after
         for k in range(min(4, stop - row)):
             out[row + k] = lines[k, net.output]
@@ -422,17 +427,6 @@ def evaluate(part, start, stop, net, floor, points, out):
 def _raise(values, floor, first, after):
     for at in range(first, after, 4):
         store(values, at, larger(loaded(values, at), loaded(floor, at)))
-
-
-@small_kernel
-@no_type_check
-def _add_point(net, point, values):
-    """Puts the first layer's values at a point in their places."""
-    x, y, z = point
-    width = net.widths[1]
-    of_x, of_y, of_z = net.weights, net.weights[width:], net.weights[2 * width :]
-    for j in range(width):
-        values[j] = net.biases[j] + (x * of_x[j] + y * of_y[j] + z * of_z[j])
 
 
 @kernel

@@ -52,6 +52,7 @@ class Samples:
 
 
 Function = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n"]]
+"""f at points, such as :meth:`ZeroCellSolver.evaluate`."""
 
 
 def find_seeds(

@@ -91,6 +91,7 @@ def assert_same(found: PolyhedralSurface, expected: PolyhedralSurface, tolerance
 
 
 def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
+    """The cells and vertices of a network in the box of size 1."""
     unit = condition(*prepare(network, (-0.5, 0.5), None))
     constant, domain = without_graph(unit.layers), unit.box
     return zero_cell_solver(constant, domain, typical_sizes(constant, domain), backend)
