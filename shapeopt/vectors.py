@@ -16,37 +16,36 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel, register_default
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 LENGTH = 4
 """Numbers in a vector."""
 
-_DOUBLE = ir.DoubleType()
-_VECTOR = ir.VectorType(_DOUBLE, LENGTH)
-_EIGHT_BYTES = 8
+_Signature = tuple[Any, Callable[..., Any]]
 
 
 class _Vector(types.Type):
-    """Four float64 numbers; a local variable of a kernel."""
+    """Four float32 or four float64 numbers; a local variable of a kernel."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Vector")
+    def __init__(self, of: types.Float) -> None:
+        super().__init__(name=f"Vector({of})")
+        number = ir.FloatType() if of == types.float32 else ir.DoubleType()
+        self.bits = of.bitwidth
+        self.in_llvm = ir.VectorType(number, LENGTH)
 
 
 @register_default(_Vector)
 class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: _Vector):
-        super().__init__(manager, kind, _VECTOR)
-
-
-_vector = _Vector()
-_Signature = tuple[Any, Callable[..., Any]]
+        super().__init__(manager, kind, kind.in_llvm)
 
 
 @intrinsic
 @no_type_check
 def number(_, array, index) -> _Signature:
     """``array[index]``, of any type."""
+    _check_rows_follow(array)
 
     def generate(context, builder, signature, arguments):
         return builder.load(_address(context, builder, signature, arguments))
@@ -57,41 +56,48 @@ def number(_, array, index) -> _Signature:
 @intrinsic
 @no_type_check
 def loaded(_, array, index) -> _Signature:
-    """The vector ``array[index : index + 4]`` of a float64 array without strides."""
+    """The vector ``array[index : index + 4]`` of an array whose rows follow each other, its numbers
+    counted through all of them."""
+    _check_rows_follow(array)
+    vector = _Vector(array.dtype)
 
     def generate(context, builder, signature, arguments):
         address = _address(context, builder, signature, arguments)
-        return builder.load(builder.bitcast(address, _VECTOR.as_pointer()), align=_EIGHT_BYTES)
+        address = builder.bitcast(address, vector.in_llvm.as_pointer())
+        return builder.load(address, align=vector.bits // 8)
 
-    return _vector(array, types.int64), generate
+    return vector(array, types.int64), generate
 
 
 @intrinsic
 @no_type_check
 def store(_, array, index, vector) -> _Signature:
-    """``array[index : index + 4] = vector``, into a float64 array without strides."""
+    """``array[index : index + 4] = vector``, into an array as in :func:`loaded`."""
+    _check_rows_follow(array)
 
     def generate(context, builder, signature, arguments):
         address = _address(context, builder, signature, arguments[:2])
-        address = builder.bitcast(address, _VECTOR.as_pointer())
-        builder.store(arguments[2], address, align=_EIGHT_BYTES)
+        address = builder.bitcast(address, vector.in_llvm.as_pointer())
+        builder.store(arguments[2], address, align=vector.bits // 8)
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, _vector), generate
+    return types.void(array, types.int64, vector), generate
 
 
 @intrinsic
 @no_type_check
 def repeated(_, value) -> _Signature:
-    """A number four times."""
+    """A number four times; float64 if it is an integer."""
+    value = value if value == types.float32 else types.float64
+    vector = _Vector(value)
 
     def generate(context, builder, signature, arguments):
-        nothing, zero = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        nothing, zero = ir.Constant(vector.in_llvm, ir.Undefined), ir.Constant(ir.IntType(32), 0)
         first = builder.insert_element(nothing, arguments[0], zero)
         all_first = ir.Constant(ir.VectorType(ir.IntType(32), LENGTH), [0] * LENGTH)
         return builder.shuffle_vector(first, nothing, all_first)
 
-    return _vector(types.float64), generate
+    return vector(value), generate
 
 
 @intrinsic
@@ -100,12 +106,45 @@ def multiply_add(_, one, two, summand) -> _Signature:
     """``one * two + summand`` of vectors, rounded once where the CPU has an instruction for it."""
 
     def generate(context, builder, signature, arguments):
-        function = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        name = f"llvm.fmuladd.v{LENGTH}f64"
+        function = ir.FunctionType(one.in_llvm, [one.in_llvm] * 3)
+        name = f"llvm.fmuladd.v{LENGTH}f{one.bits}"
         called = cgutils.get_or_insert_function(builder.module, function, name)
         return builder.call(called, arguments)
 
-    return _vector(_vector, _vector, _vector), generate
+    return one(one, one, one), generate
+
+
+@intrinsic
+@no_type_check
+def plus(_, one, two) -> _Signature:
+    """``one + two`` of vectors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return one(one, one), generate
+
+
+@intrinsic
+@no_type_check
+def minus(_, one, two) -> _Signature:
+    """``one - two`` of vectors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fsub(*arguments)
+
+    return one(one, one), generate
+
+
+@intrinsic
+@no_type_check
+def times(_, one, two) -> _Signature:
+    """``one * two`` of vectors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fmul(*arguments)
+
+    return one(one, one), generate
 
 
 @intrinsic
@@ -117,7 +156,39 @@ def larger(_, one, two) -> _Signature:
         first, second = arguments
         return builder.select(builder.fcmp_ordered("<", first, second), second, first)
 
-    return _vector(_vector, _vector), generate
+    return one(one, one), generate
+
+
+@intrinsic
+@no_type_check
+def smaller(_, one, two) -> _Signature:
+    """The smaller ones of the numbers of two vectors; a NaN of the first stays."""
+
+    def generate(context, builder, signature, arguments):
+        first, second = arguments
+        return builder.select(builder.fcmp_ordered(">", first, second), second, first)
+
+    return one(one, one), generate
+
+
+@intrinsic
+@no_type_check
+def absolute(_, vector) -> _Signature:
+    """The sizes of the numbers of a vector."""
+
+    def generate(context, builder, signature, arguments):
+        function = ir.FunctionType(vector.in_llvm, [vector.in_llvm])
+        name = f"llvm.fabs.v{LENGTH}f{vector.bits}"
+        called = cgutils.get_or_insert_function(builder.module, function, name)
+        return builder.call(called, arguments)
+
+    return vector(vector), generate
+
+
+@no_type_check
+def _check_rows_follow(array):
+    if array.layout != "C":
+        raise TypingError(f"vectors are of arrays whose rows follow each other, not of {array}")
 
 
 @no_type_check

@@ -204,8 +204,8 @@ class ZobristKeys:
         numbers[0, constraints.num_neurons :] = 0
         self.plus, self.zero = numbers.to(device)
         self.tables = [self._byte_tables(constraints, i) for i in range(len(constraints.widths))]
-        self._all_bytes = torch.cat(self.tables)
-        self._starts = 256 * torch.arange(len(self._all_bytes), device=device)
+        self.of_bytes = torch.cat(self.tables)
+        self._starts = 256 * torch.arange(len(self.of_bytes), device=device)
 
     def _byte_tables(self, constraints: Constraints, layer: int) -> Int64[Tensor, "bytes 256"]:
         """For each byte of the layer's words: the key of each of its 256 bit patterns."""
@@ -227,7 +227,7 @@ class ZobristKeys:
         constraints: Constraints,
     ) -> Int64[Tensor, "n"]:
         """Keys of cells given by their packed + signs and their zeros."""
-        return self._sum_over_bytes(packed, self._all_bytes) + self.zero[zeros.long()].sum(dim=1)
+        return self._sum_over_bytes(packed, self.of_bytes) + self.zero[zeros.long()].sum(dim=1)
 
     def _sum_over_bytes(
         self, words: Int32[Tensor, "n words"], table: Int64[Tensor, "bytes 256"]

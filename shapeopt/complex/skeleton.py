@@ -1,9 +1,11 @@
 """Vertices and edges of a complex with their sign-vectors, and those of the box it starts from."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int32, Int64
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
@@ -41,9 +43,28 @@ class Skeleton:
 
 
 def box_skeleton(constraints: Constraints, box: Box) -> Skeleton:
-    """Corners and edges of the box, with all signs clear."""
+    """Corners and edges of the box, with all signs clear; not to be written to."""
+    cells = _box_cells(constraints, box.lower.device)
+    corners = torch.where(cells.is_upper, box.upper, box.lower)
+    return Skeleton(constraints, corners, *cells[1:])
+
+
+class _BoxCells(NamedTuple):
+    """What all boxes have in common: which corner coordinates are upper ones, and see Skeleton."""
+
+    is_upper: Bool[Tensor, "v d"]
+    vertex_zeros: Int[Tensor, "v d"]
+    vertex_plus_bits: Int32[Tensor, "v words"]
+    edges: Int32[Tensor, "e 2"]
+    edge_zeros: Int[Tensor, "e d_minus_1"]
+    edge_keys: Int64[Tensor, "e"]
+    keys: ZobristKeys
+
+
+@lru_cache(maxsize=8)
+def _box_cells(constraints: Constraints, device: torch.device) -> _BoxCells:
+    """Made once per architecture."""
     d = constraints.dimension
-    device = box.lower.device
     corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * d).view(2**d, d)
     planes = constraints.num_neurons + 2 * torch.arange(d) + corners
     # Corners are numbered in binary, axis 0 first: an edge along an axis joins the corner
@@ -55,9 +76,8 @@ def box_skeleton(constraints: Constraints, box: Box) -> Skeleton:
         zeros.append(planes[start][:, torch.arange(d) != axis])
     edge_zeros = torch.cat(zeros).to(device)
     keys = zobrist_keys(constraints, device)
-    return Skeleton(
-        constraints,
-        torch.where(corners.to(device) == 1, box.upper, box.lower),
+    return _BoxCells(
+        corners.to(device) == 1,
         planes.to(device, constraints.index_dtype),
         torch.zeros(2**d, constraints.num_words, dtype=torch.int32, device=device),
         torch.cat(ends).to(device, torch.int32),

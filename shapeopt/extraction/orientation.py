@@ -52,11 +52,21 @@ def oriented(
         edges = _longest_edges(found, thin)
         along = _runs_along(layers, found, normals, thin, edges)
         is_flipped[thin] = along != _runs_from_first(found, thin, edges)
-    return torch.where(
-        is_flipped.repeat_interleave(found.face_offsets.diff()),
-        reversed_corners(found.face_vertices, found.face_offsets),
-        found.face_vertices,
-    )
+    return _with_reversed(found, is_flipped, compiled)
+
+
+def _with_reversed(
+    found: ZeroSet, is_flipped: Bool[Tensor, "f"], compiled: bool
+) -> Int64[Tensor, "m"]:
+    """The corners, with some polygons the other way round."""
+    polygons = found.face_vertices, found.face_offsets
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import with_reversed
+
+        return torch.from_numpy(with_reversed(*(part.numpy() for part in (*polygons, is_flipped))))
+    of_corners = is_flipped.repeat_interleave(found.face_offsets.diff())
+    return torch.where(of_corners, reversed_corners(*polygons), found.face_vertices)
 
 
 def _alignment(

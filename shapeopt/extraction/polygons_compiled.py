@@ -35,6 +35,19 @@ def alignment(vertices, corners, offsets, normals):
 
 @kernel
 @no_type_check
+def with_reversed(corners, offsets, is_flipped):
+    """The corners, with some polygons the other way round."""
+    result = corners.copy()
+    for polygon in range(len(is_flipped)):
+        if is_flipped[polygon]:
+            start, stop = offsets[polygon], offsets[polygon + 1]
+            for k in range(start, stop):
+                result[k] = corners[start + stop - 1 - k]
+    return result
+
+
+@kernel
+@no_type_check
 def repeats_a_run(corners, offsets, num_vertices):
     """Whether an edge is run through twice in one direction: by a hash table of all runs."""
     slots = 256

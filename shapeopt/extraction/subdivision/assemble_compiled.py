@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from shapeopt.compiled import kernel, small_kernel
+from shapeopt.complex.keys_compiled import keys_of_cells
 from shapeopt.complex.signs import bit_positions
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.surface import SurfaceSigns
@@ -91,7 +92,7 @@ def polygons_of(skeleton: Skeleton, edges: Int64[Tensor, "e"]) -> ZeroSet:
             vertex_bits,
             skeleton.edge_zeros[edges],
             torch.from_numpy(plus_bits),
-            keys.of_cells(vertex_bits, zeros, constraints),
+            keys_of_cells(keys, vertex_bits, zeros),
         ),
         torch.full((len(order),), -1),
         has_caps=False,

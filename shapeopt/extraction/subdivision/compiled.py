@@ -26,13 +26,17 @@ from shapeopt.extraction.subdivision.kernels import (
     collect,
     cut_while_small,
     decide_signs,
+    ends_differ,
     join,
+    num_choices,
     num_slots,
     pair,
     pass_over_edges,
+    renumber,
     split,
 )
 from shapeopt.extraction.subdivision.rows import MAX_ROWS, GrowingRows
+from shapeopt.extraction.subdivision.values_compiled import layer_values
 from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
 from shapeopt.networks.affine import AffineLayer
 
@@ -41,9 +45,6 @@ SMALL_CUT = 4096
 
 SMALL_PASS = 1 << 17
 """Passes over fewer rows are done in one part, for the same reason."""
-
-CHUNK = 1 << 16
-"""Vertices evaluated at a time."""
 
 
 class CompiledSubdivision:
@@ -59,20 +60,22 @@ class CompiledSubdivision:
         self.keys = start.keys
         self.positions = self._rows(start.vertices)
         self.vertex_zeros = self._rows(start.vertex_zeros)
-        self.plus_bits = GrowingRows(start.vertex_plus_bits.numpy().view(np.uint32), budget)
+        self.plus_bits = self._rows(start.vertex_plus_bits.view(torch.uint32))
         self.values = self._rows(inputs)
         self.largest = inputs.abs().amax(dim=0)
         self.edges = self._rows(start.edges)
         self.edge_zeros = self._rows(start.edge_zeros)
         self.edge_base = self._rows(start.edge_keys)
-        self.following = GrowingRows(np.empty(len(start.edges), np.int32), budget)
+        count = len(start.edges)
+        self.following = GrowingRows(np.empty(count, np.int32), count, (), budget)
         self.is_partial = False
         self._no_words = Words(0, 0, np.zeros((1, 256), np.int64))
         self._not_in_keys = self._no_words
         self._buffers: dict[str, np.ndarray] = {}
 
     def _rows(self, rows: Tensor) -> GrowingRows:
-        return GrowingRows(rows.numpy(), self.budget)
+        array = rows.numpy()
+        return GrowingRows(array.ravel().copy(), len(array), array.shape[1:], self.budget)
 
     @property
     def sizes(self) -> Sizes:
@@ -86,42 +89,24 @@ class CompiledSubdivision:
     def cut_by_output(self) -> Bool[Tensor, "e"]:
         """Which edges the one neuron of the layer at work cuts."""
         is_plus = self.values.data[:, 0] >= -self.threshold
-        at_ends = is_plus.take(self.edges.data)
-        return torch.from_numpy(at_ends[:, 0] != at_ends[:, 1])
+        return torch.from_numpy(ends_differ(self.edges.data, is_plus))
 
     def keep(self, edges: Bool[Tensor, "e"], *, faces_are_whole: bool) -> None:
         """As in :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`."""
         kept = np.flatnonzero(edges.numpy())
-        place = np.zeros(self.positions.size, np.int32)
-        place[self.edges.data[kept]] = 1
-        vertices = np.flatnonzero(place)
-        place[vertices] = np.arange(len(vertices))
+        vertices = renumber(self.edges.data, kept, self.positions.size)
         for rows in (self.positions, self.vertex_zeros, self.plus_bits, self.values):
             rows.keep(vertices)
         for rows in (self.edges, self.edge_zeros, self.edge_base):
             rows.keep(kept)
-        self.edges.data[:] = place[self.edges.data]
         self.is_partial |= not faces_are_whole
 
     def evaluate(self, layer: AffineLayer, layer_before: AffineLayer | None) -> None:
-        """Puts the layer's values at all vertices in the place of those of the layer before.
-
-        In place and chunk by chunk: from the end if rows get longer, so that nothing is
-        overwritten before it is read.
-        """
-        width, width_before = layer.weight.shape
-        before = torch.from_numpy(self.values.change_width(width))
-        after = torch.from_numpy(self.values.data)
-        largest = torch.zeros(width, dtype=layer.weight.dtype)
-        starts = range(0, len(before), CHUNK)
-        for start in starts if width <= width_before else reversed(starts):
-            chunk = slice(start, start + CHUNK)
-            inputs = before[chunk]
-            if layer_before is not None:
-                inputs = layer_before.activated(inputs)
-            values = layer.values(inputs)
-            largest = torch.maximum(largest, values.abs().amax(dim=0))
-            after[chunk] = values
+        """Puts the layer's values at all vertices in the place of those of the layer before."""
+        before = self.values
+        if before.data.shape[1] != len(layer.bias):
+            self.values = before.of_width(len(layer.bias))
+        largest = layer_values(layer, layer_before, before.data, self.values.data)
         sizes = neuron_sizes(layer, self.largest, largest)
         self.threshold = rounding_threshold(sizes, layer.is_linear, self.ulps).numpy()
         self.largest = largest
@@ -138,8 +123,8 @@ class CompiledSubdivision:
             self.keys.plus.numpy(),
             self.keys.zero.numpy(),
         )
-        self._heads = np.full((PARTS, width), -1, np.int32)
-        self._counts = np.zeros((PARTS, width), np.int32)
+        self._heads = np.full((PARTS * LISTS, width), -1, np.int32)
+        self._counts = np.zeros((PARTS * LISTS, width), np.int32)
         self.following.reserve(self.edges.size)
         vertices = self.positions.size
         in_parts(decide_signs, vertices, SMALL_PASS, self._layer, self._growing())
@@ -172,9 +157,10 @@ class CompiledSubdivision:
         """Cuts by small cuts up to the neuron ``stop``; returns the neuron to go on with."""
         num_zeros = self.constraints.dimension - 1
         edges = self._buffer("small edges", SMALL_CUT, np.int32)
-        face_keys = self._buffer("small keys", 2 * SMALL_CUT * num_zeros, np.int64)
+        choices = num_choices(num_zeros)
+        face_keys = self._buffer("small keys", SMALL_CUT * choices, np.int64)
         pairs = self._pairs("small", SMALL_CUT * num_zeros, 1)
-        scratch = Scratch(edges, face_keys.reshape(SMALL_CUT, num_zeros, 2), pairs)
+        scratch = Scratch(edges, face_keys.reshape(SMALL_CUT, choices), pairs)
         neuron, sizes, is_consistent = cut_while_small(
             neuron,
             stop,
@@ -198,17 +184,17 @@ class CompiledSubdivision:
         self._make_room(layer, neuron, count)
         parts = PARTS if count > SMALL_CUT else 1
         num_zeros = self.constraints.dimension - 1
-        face_keys = self._buffer("keys", 2 * count * num_zeros, np.int64)
+        choices = num_choices(num_zeros)
+        face_keys = self._buffer("keys", count * choices, np.int64)
         cut = Cut(
             neuron,
             vertices,
             edges,
             self._buffer("edges", count, np.int32),
-            face_keys.reshape(count, num_zeros, 2),
+            face_keys.reshape(count, choices),
         )
         of_cut = cut, self._layer, self._growing(), self._queues()
-        groups = PARTS // LISTS
-        each_part(collect, groups, parts > 1, offsets, neuron, cut.edges, self._queues())
+        each_part(collect, PARTS, parts > 1, offsets, neuron, cut.edges, self._queues())
         in_parts(split, count, SMALL_CUT, *of_cut)
         vertices, edges = vertices + count, edges + count
         if num_zeros:

@@ -19,7 +19,7 @@ from shapeopt.compiled import kernel, small_kernel
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""
 LISTS = 4
-"""Queues emptied side by side; divides the number of parts."""
+"""Queues of a part, emptied side by side; a power of two."""
 
 
 class Words(NamedTuple):
@@ -76,11 +76,11 @@ class Growing(NamedTuple):
 
 
 class Queues(NamedTuple):
-    """The edges that wait for each neuron of the layer, in a linked list per part and neuron.
+    """The edges that wait for each neuron of the layer, in some linked lists per part and neuron.
 
     Attributes:
-        heads: first edge of each list, [parts, width]; -1 for none.
-        counts: number of edges in each, [parts, width].
+        heads: first edge of each list, [parts * LISTS, width]; -1 for none.
+        counts: number of edges in each, [parts * LISTS, width].
         following: of each edge, the next one in its list.
     """
 
@@ -98,8 +98,8 @@ class Cut(NamedTuple):
         neuron: its place in the layer.
         first_vertex, first_edge: see above.
         edges: that are cut.
-        face_keys: keys of the 2-faces at each, [edges, zeros, 2]: ``[i, z, 0]`` is for zero z of
-            edge i turned to -, ``[i, z, 1]`` to +; 0 for none.
+        face_keys: keys of the 2-faces at each, [edges, :func:`num_choices`]: ``[i, 2 z]`` is for
+            zero z of edge i turned to -, ``[i, 2 z + 1]`` to +; 0 for none.
     """
 
     neuron: int
@@ -113,9 +113,8 @@ class Pairs(NamedTuple):
     """Where equal face keys are found: in parts, dealt out by the keys' lowest bits.
 
     Attributes:
-        waiting_key: a hash table, [parts, slots], slots a power of two.
-        waiting: 1 + the position of the key that waits in the slot; 0 if the slot is free, -1 once
-            the pair was found.
+        waiting_key: a hash table, [parts, slots], slots a power of two; 0 if the slot is free.
+        waiting: the position of the key that waits in the slot; -1 once the pair was found.
         found: positions of two equal keys, [parts, most, 2].
         num_found: pairs of each part.
         num_unpaired: keys of each part without a pair; -1 if a key comes three times.
@@ -197,9 +196,10 @@ def _push(part, edge, after, words, growing, queues):
         cuts = (growing.plus_bits[u, column] ^ growing.plus_bits[v, column]) & mask
         if cuts != 0:
             neuron = j * 32 + _lowest_bit(cuts)
-            queues.following[edge] = queues.heads[part, neuron]
-            queues.heads[part, neuron] = edge
-            queues.counts[part, neuron] += 1
+            row = part * LISTS + (edge & (LISTS - 1))
+            queues.following[edge] = queues.heads[row, neuron]
+            queues.heads[row, neuron] = edge
+            queues.counts[row, neuron] += 1
             return
         mask = np.uint32(0xFFFFFFFF)
 
@@ -250,13 +250,44 @@ def pass_over_edges(part, start, stop, done, words, growing, queues):
 
 @kernel
 @no_type_check
-def collect(group, offsets, neuron, edges, queues):
-    """Empties the queues of the neuron in a group of parts into ``edges``.
+def ends_differ(edges, is_plus):
+    """Which edges have ends with different signs."""
+    differ = np.empty(len(edges), np.bool_)
+    for edge in range(len(edges)):
+        differ[edge] = is_plus[edges[edge, 0]] != is_plus[edges[edge, 1]]
+    return differ
+
+
+@kernel
+@no_type_check
+def renumber(edges, kept, num_vertices):
+    """The vertices of the edges that are kept, in order; these edges get the ends' new numbers."""
+    place = np.zeros(num_vertices, np.int32)
+    for edge in kept:
+        place[edges[edge, 0]] = 1
+        place[edges[edge, 1]] = 1
+    vertices = np.empty(num_vertices, np.int64)
+    count = 0
+    for vertex in range(num_vertices):
+        if place[vertex]:
+            vertices[count] = vertex
+            place[vertex] = count
+            count += 1
+    for edge in kept:
+        edges[edge, 0] = place[edges[edge, 0]]
+        edges[edge, 1] = place[edges[edge, 1]]
+    return vertices[:count]
+
+
+@kernel
+@no_type_check
+def collect(part, offsets, neuron, edges, queues):
+    """Empties the part's queues of the neuron into ``edges``.
 
     The lists are walked side by side: a step along one waits for memory, and the others need not.
     """
     heads, counts, following = queues.heads, queues.counts, queues.following
-    one = group * LISTS
+    one = part * LISTS
     two, three, four = one + 1, one + 2, one + 3
     at_one, at_two = heads[one, neuron], heads[two, neuron]
     at_three, at_four = heads[three, neuron], heads[four, neuron]
@@ -274,9 +305,9 @@ def collect(group, offsets, neuron, edges, queues):
         if i < sizes[3]:
             edges[offsets[four] + i] = at_four
             at_four = following[at_four]
-    for part in range(one, one + LISTS):
-        heads[part, neuron] = -1
-        counts[part, neuron] = 0
+    for row in range(one, one + LISTS):
+        heads[row, neuron] = -1
+        counts[row, neuron] = 0
 
 
 @kernel
@@ -285,7 +316,7 @@ def split(part, start, stop, cut, layer, growing, queues):
     """Splits the edges start..stop of a cut and lists the keys of the 2-faces at each."""
     touched = 0.0
     for i in range(start, stop):
-        if (i - start) % BLOCK == 0:
+        if (i - start) % BLOCK == 0 and cut.first_vertex > 1 << 16:
             touched += _touch(cut.edges, i, min(i + BLOCK, stop), growing)
         edge, new, half = cut.edges[i], cut.first_vertex + i, cut.first_edge + i
         u, v = growing.edges[edge, 0], growing.edges[edge, 1]
@@ -401,8 +432,10 @@ def _hand_on_zeros(i, edge, key, cut, layer, growing):
         vertex_zeros[new, z] = zero
         without = key - layer.zero_key[zero]
         # 0 stands for no face: nothing is on the outer side of a box plane.
-        cut.face_keys[i, z, 0] = (without or 1) if zero < layer.num_neurons else 0
-        cut.face_keys[i, z, 1] = (without + layer.plus_key[zero]) or 1
+        cut.face_keys[i, 2 * z] = (without or 1) if zero < layer.num_neurons else 0
+        cut.face_keys[i, 2 * z + 1] = (without + layer.plus_key[zero]) or 1
+    for choice in range(2 * num_zeros, cut.face_keys.shape[1]):
+        cut.face_keys[i, choice] = 0
     vertex_zeros[new, num_zeros] = layer.first_neuron + cut.neuron
 
 
@@ -413,7 +446,7 @@ def pair(part, face_keys, pairs):
     parts, slots = pairs.waiting_key.shape
     waiting_key, waiting = pairs.waiting_key[part], pairs.waiting[part]
     mask = slots - 1
-    waiting[:] = 0
+    waiting_key[:] = 0
     num_found, num_unpaired = 0, 0
     flat = face_keys.ravel()
     for i in range(len(flat)):
@@ -421,16 +454,16 @@ def pair(part, face_keys, pairs):
         if key == 0 or key & (parts - 1) != part:
             continue
         at = (key >> 8) & mask
-        while waiting[at] != 0 and waiting_key[at] != key:
+        while waiting_key[at] != 0 and waiting_key[at] != key:
             at = (at + 1) & mask
-        if waiting[at] == 0:
-            waiting_key[at], waiting[at] = key, 1 + i
+        if waiting_key[at] == 0:
+            waiting_key[at], waiting[at] = key, i
             num_unpaired += 1
             if num_found + num_unpaired >= mask:
                 num_unpaired = -1  # half of the slots stay empty while keys are random
                 break
-        elif waiting[at] > 0:
-            pairs.found[part, num_found, 0] = waiting[at] - 1
+        elif waiting[at] >= 0:
+            pairs.found[part, num_found, 0] = waiting[at]
             pairs.found[part, num_found, 1] = i
             waiting[at] = -1
             num_found += 1
@@ -449,20 +482,21 @@ def join(part, offsets, found, cut, layer, growing, queues):
     edges, edge_zeros = growing.edges, growing.edge_zeros
     num_zeros = edge_zeros.shape[1]
     own = layer.first_neuron + cut.neuron
+    choices = num_choices(num_zeros)
+    shift = _lowest_bit(np.uint32(choices))
     for i in range(offsets[part + 1] - offsets[part]):
         new = offsets[part] + i
         one, other = found[part, i, 0], found[part, i, 1]
         # Both edges know the face; the second is read, for they come in its order. Its new half
         # has the same zeros and base, and lies next to the ones read before.
-        index, choice = divmod(other, 2 * num_zeros)
-        turned, side = divmod(choice, 2)
+        index, turned, side = other >> shift, (other & (choices - 1)) >> 1, other & 1
         edge = cut.first_edge + index
         zero = edge_zeros[edge, turned]
         base = growing.edge_base[edge] - layer.zero_key[zero] + layer.zero_key[own]
         # Base keys hold finished layers; a zero of this layer becomes + through the words.
         if side == 1 and zero < layer.first_neuron:
             base += layer.plus_key[zero]
-        edges[new, 0] = cut.first_vertex + one // (2 * num_zeros)
+        edges[new, 0] = cut.first_vertex + (one >> shift)
         edges[new, 1] = cut.first_vertex + index
         at = 0
         for z in range(num_zeros):
@@ -482,18 +516,18 @@ def cut_while_small(neuron, stop, sizes, limits, layer, growing, queues, scratch
     In a small network most of the time would go by between the kernels. Returns the neuron to go
     on with, the numbers of vertices and edges, and whether all faces had their two edges.
     """
-    parts = len(queues.counts)
-    offsets = np.zeros(parts + 1, np.int64)
+    lists = len(queues.counts)
+    offsets = np.zeros(lists + 1, np.int64)
     is_consistent = True
     while neuron < stop:
-        for part in range(parts):
-            offsets[part + 1] = offsets[part] + queues.counts[part, neuron]
-        count = offsets[parts]
+        for row in range(lists):
+            offsets[row + 1] = offsets[row] + queues.counts[row, neuron]
+        count = offsets[lists]
         if count > len(scratch.edges) or not _has_room(count, sizes, limits, growing):
             break
         if count > 0:
-            for group in range(parts // LISTS):
-                collect(group, offsets, neuron, scratch.edges, queues)
+            for part in range(lists // LISTS):
+                collect(part, offsets, neuron, scratch.edges, queues)
             face_keys = scratch.face_keys[:count]
             cut = Cut(neuron, sizes.vertices, sizes.edges, scratch.edges, face_keys)
             sizes, is_consistent = _cut_edges(cut, layer, growing, queues, scratch.pairs)
@@ -521,7 +555,7 @@ def _cut_edges(cut, layer, growing, queues, pairs):
 
     Returns the new numbers of vertices and edges, and whether all faces had their two edges.
     """
-    count, num_zeros, _ = cut.face_keys.shape
+    count, num_zeros = len(cut.face_keys), growing.edge_zeros.shape[1]
     split(0, 0, count, cut, layer, growing, queues)
     slots = num_slots(count * num_zeros)
     waiting_key = pairs.waiting_key.ravel()[:slots].reshape(1, slots)
@@ -536,6 +570,16 @@ def _cut_edges(cut, layer, growing, queues, pairs):
         join(0, offsets, pairs.found, cut, layer, growing, queues)
         edges = offsets[1]
     return Sizes(vertices, edges), is_consistent
+
+
+@kernel
+@no_type_check
+def num_choices(num_zeros):
+    """Room for a side of each zero: a power of two, so that shifts take positions apart."""
+    choices = 1
+    while choices < 2 * num_zeros:
+        choices *= 2
+    return choices
 
 
 @kernel

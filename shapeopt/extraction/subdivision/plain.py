@@ -23,7 +23,7 @@ class _Rows:
     """Rows appended in place. The capacity doubles, so a row is copied O(1) times."""
 
     def __init__(self, rows: Tensor):
-        self._buffer = rows
+        self._buffer = rows.clone()
         self.size = len(rows)
 
     @property

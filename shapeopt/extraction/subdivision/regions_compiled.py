@@ -6,7 +6,9 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 import torch
 
-from shapeopt.compiled import PARTS, each_part, kernel
+from shapeopt.compiled import PARTS, each_part, in_parts, kernel, small_kernel
+from shapeopt.complex.keys_compiled import keys_of_cells
+from shapeopt.complex.signs import bit_positions
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.mesh.ragged import offsets_of
@@ -16,12 +18,24 @@ SMALL = 1 << 15
 
 
 class _Cells(NamedTuple):
-    """Cells of one dimension: their zeros, keys, and what turns a zero's key into a region's."""
+    """The cells of a skeleton, and what turns a zero's key into a region's.
 
-    zeros: np.ndarray
-    keys: np.ndarray
+    Attributes:
+        vertex_zeros, vertex_keys, plus_bits, edges, edge_zeros: of the skeleton.
+        zero_key, plus_key: of each constraint.
+        column, bit: where each constraint's + sign is in the packed signs.
+        num_neurons: a zero from there on is a box plane.
+    """
+
+    vertex_zeros: np.ndarray
+    vertex_keys: np.ndarray
+    plus_bits: np.ndarray
+    edges: np.ndarray
+    edge_zeros: np.ndarray
     zero_key: np.ndarray
     plus_key: np.ndarray
+    column: np.ndarray
+    bit: np.ndarray
     num_neurons: int
 
 
@@ -30,64 +44,78 @@ class _Table(NamedTuple):
 
     Attributes:
         key, region: of each slot; -1 where it is free.
-        num_corners, num_edges: of each region.
+        num_corners: of each region.
     """
 
     key: np.ndarray
     region: np.ndarray
     num_corners: np.ndarray
-    num_edges: np.ndarray
 
 
 def find_regions(skeleton: Skeleton) -> Regions:
     """Groups vertices and edges by the regions around them."""
-    constraints, keys = skeleton.constraints, skeleton.keys
-    numbers = keys.zero.numpy(), keys.plus.numpy(), constraints.num_neurons
-    base = keys.of_cells(skeleton.vertex_plus_bits, skeleton.vertex_zeros, constraints)
-    of_vertices = _Cells(skeleton.vertex_zeros.numpy(), base.numpy(), *numbers)
-    of_edges = _Cells(skeleton.edge_zeros.numpy(), skeleton.edge_keys.numpy(), *numbers)
-    at = np.full((len(base), 1 << constraints.dimension), -1, np.int32)
-    around = np.full((1 << of_edges.zeros.shape[1], len(of_edges.keys)), -1, np.int32)
-
+    cells = _cells_of(skeleton)
+    dimension = skeleton.constraints.dimension
+    count, num_edges = len(cells.vertex_zeros), len(cells.edges)
+    at = np.empty((count, 1 << dimension), np.int32)
     threads = min(torch.get_num_threads(), PARTS)
-    parts = 1 << (threads - 1).bit_length() if len(base) > SMALL else 1
-    in_threads = parts > 1
-    slots = 1 << max(8, (4 * len(base) // parts).bit_length())
+    parts = 1 << (threads - 1).bit_length() if count > SMALL else 1
+    slots = 1 << max(8, (4 * count // parts).bit_length())
     while True:
         table = _empty_table(parts, slots)
-        counts = each_part(_enter_vertices, parts, in_threads, of_vertices, table, at)
+        counts = each_part(_enter_vertices, parts, parts > 1, cells, table, at)
         if min(counts) >= 0:
             break
         slots *= 2
     first = np.concatenate([[0], np.cumsum(counts)])
-    each_part(_enter_edges, parts, in_threads, of_edges, first, table, around)
-
-    def joined(numbers: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.concatenate([numbers[p, :n] for p, n in enumerate(counts)]))
-
-    offsets = offsets_of(joined(table.num_corners))
-    corners = _group(of_vertices, at, first, parts, offsets.numpy())
-    num_edges = joined(table.num_edges)
-    return Regions(torch.from_numpy(around), offsets, torch.from_numpy(corners), num_edges)
-
-
-def _empty_table(parts: int, slots: int) -> _Table:
-    most = slots // 2
-    return _Table(
-        np.empty((parts, slots), np.int64),
-        np.full((parts, slots), -1, np.int32),
-        np.zeros((parts, most), np.int32),
-        np.zeros((parts, most), np.int32),
+    offsets = offsets_of(
+        torch.from_numpy(np.concatenate([table.num_corners[p, :n] for p, n in enumerate(counts)]))
+    )
+    corners = _group(cells, at, first, parts, offsets.numpy())
+    around = np.empty((1 << (dimension - 1), num_edges), np.int32)
+    of_regions = np.zeros((PARTS, len(offsets) - 1), np.int32)
+    in_parts(_enter_edges, num_edges, SMALL, cells, at, around, of_regions)
+    return Regions(
+        torch.from_numpy(around),
+        offsets,
+        torch.from_numpy(corners),
+        torch.from_numpy(of_regions.sum(axis=0, dtype=np.int32)),
     )
 
 
-@kernel
+def _cells_of(skeleton: Skeleton) -> _Cells:
+    constraints, keys = skeleton.constraints, skeleton.keys
+    positions = bit_positions(constraints, torch.device("cpu"))
+    of_vertices = keys_of_cells(keys, skeleton.vertex_plus_bits, skeleton.vertex_zeros)
+    return _Cells(
+        skeleton.vertex_zeros.numpy(),
+        of_vertices.numpy(),
+        skeleton.vertex_plus_bits.numpy(),
+        skeleton.edges.numpy(),
+        skeleton.edge_zeros.numpy(),
+        keys.zero.numpy(),
+        keys.plus.numpy(),
+        positions.words.numpy(),
+        positions.bits.numpy(),
+        constraints.num_neurons,
+    )
+
+
+def _empty_table(parts: int, slots: int) -> _Table:
+    return _Table(
+        np.empty((parts, slots), np.int64),
+        np.full((parts, slots), -1, np.int32),
+        np.zeros((parts, slots // 2), np.int32),
+    )
+
+
+@small_kernel
 @no_type_check
-def _turn(cells, index, turned):
-    """Puts the keys of the regions around a cell into ``turned``, by side; 0 for none."""
-    zeros = cells.zeros[index]
+def _turn(cells, vertex, turned):
+    """Puts the keys of the regions around a vertex into ``turned``, by side; 0 for none."""
+    zeros = cells.vertex_zeros[vertex]
     count = len(zeros)
-    key, outside = cells.keys[index], 0
+    key, outside = cells.vertex_keys[vertex], 0
     for z in range(count):
         key -= cells.zero_key[zeros[z]]
         if zeros[z] >= cells.num_neurons:
@@ -103,7 +131,7 @@ def _turn(cells, index, turned):
             turned[side] = 1
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _find(part, key, table):
     """The slot of a region, or the free one where it belongs."""
@@ -117,7 +145,8 @@ def _find(part, key, table):
 @kernel
 @no_type_check
 def _enter_vertices(part, cells, table, at):
-    """Enters every vertex into the part's regions around it, and notes them in ``at``, by side.
+    """Enters every vertex into the part's regions around it, and notes them in ``at``, by side;
+    -1 for none.
 
     Returns the number of regions, or -1 if there is no room for them.
     """
@@ -127,7 +156,10 @@ def _enter_vertices(part, cells, table, at):
         _turn(cells, vertex, turned)
         for side in range(at.shape[1]):
             key = turned[side]
-            if key == 0 or key & (parts - 1) != part:
+            if key & (parts - 1) != part:
+                continue
+            if key == 0:
+                at[vertex, side] = -1
                 continue
             slot = _find(part, key, table)
             region = table.region[part, slot]
@@ -143,26 +175,9 @@ def _enter_vertices(part, cells, table, at):
 
 @kernel
 @no_type_check
-def _enter_edges(part, cells, first, table, around):
-    """Notes the part's regions around every edge, and counts their edges."""
-    sides, parts = around.shape[0], len(table.key)
-    turned = np.empty(sides, np.int64)
-    for edge in range(around.shape[1]):
-        _turn(cells, edge, turned)
-        for side in range(sides):
-            key = turned[side]
-            if key == 0 or key & (parts - 1) != part:
-                continue
-            region = table.region[part, _find(part, key, table)]
-            if region >= 0:
-                table.num_edges[part, region] += 1
-                around[side, edge] = first[part] + region
-
-
-@kernel
-@no_type_check
 def _group(cells, at, first, parts, offsets):
-    """The vertices region by region. ``at`` numbers the regions within a part."""
+    """The vertices region by region. ``at`` numbers the regions within a part, and afterwards
+    through all of them."""
     turned = np.empty(at.shape[1], np.int64)
     corners = np.empty(offsets[-1], np.int32)
     filled = offsets[:-1].copy()
@@ -174,6 +189,42 @@ def _group(cells, at, first, parts, offsets):
             if region >= 0:
                 if parts > 1:
                     region += first[turned[side] & (parts - 1)]
+                    at[vertex, side] = region
                 corners[filled[region]] = vertex
                 filled[region] += 1
     return corners
+
+
+@kernel
+@no_type_check
+def _enter_edges(part, start, stop, cells, at, around, num_edges):
+    """Notes the regions around the edges start..stop, and counts the edges of each.
+
+    They are some of those around an end. Of the zero that this end has for itself they are on the
+    side where the other end is.
+    """
+    num_zeros = cells.edge_zeros.shape[1]
+    places = np.empty(num_zeros, np.int64)
+    for edge in range(start, stop):
+        u, v = cells.edges[edge, 0], cells.edges[edge, 1]
+        others = 0
+        for z in range(num_zeros):
+            zero, place = cells.edge_zeros[edge, z], 0
+            while cells.vertex_zeros[u, place] != zero:
+                place += 1
+            places[z] = place
+            others += place
+        own = num_zeros * (num_zeros + 1) // 2 - others
+        zero = cells.vertex_zeros[u, own]
+        is_plus = (
+            zero >= cells.num_neurons
+            or (cells.plus_bits[v, cells.column[zero]] & cells.bit[zero]) != 0
+        )
+        for side in range(1 << num_zeros):
+            at_vertex = int(is_plus) << own
+            for z in range(num_zeros):
+                at_vertex |= ((side >> z) & 1) << places[z]
+            region = at[u, at_vertex]
+            around[side, edge] = region
+            if region >= 0:
+                num_edges[part, region] += 1

@@ -22,19 +22,24 @@ class GrowingRows:
     Small buffers double. A large one moves once, into all the address space that the budget
     allows: memory that is never written to costs nothing, and rows are never copied again.
 
+    Args:
+        flat: the memory, which is taken over.
+        size: number of rows in use.
+        shape: of a row.
+        budget: of memory.
+
     Attributes:
         size: number of rows in use.
         rows: these, and behind them the room for more.
     """
 
-    def __init__(self, rows: np.ndarray, budget: Budget):
-        self.size = len(rows)
+    def __init__(self, flat: np.ndarray, size: int, shape: tuple[int, ...], budget: Budget):
+        self.size = size
         self._budget = budget
-        self._flat = rows.ravel().copy()
-        self._set_shape(rows.shape[1:])
+        self._flat = flat
+        self._set_shape(shape)
 
     def _set_shape(self, shape: tuple[int, ...]) -> None:
-        """Makes rows of this shape out of the buffer; what they hold is the caller's affair."""
         self._shape = shape
         self._width = int(np.prod(shape))
         capacity = len(self._flat) // self._width if self._width else MAX_ROWS
@@ -55,16 +60,10 @@ class GrowingRows:
             return max(2 * size, SMALL_ROWS)
         return min(max(self._budget.reservable // row_bytes, size), MAX_ROWS)
 
-    def change_width(self, width: int) -> np.ndarray:
-        """Gives 1D rows another length. Returns the old rows, which share the memory."""
-        used = self.size * self._width
-        if self.size * width > len(self._flat):
-            flat = np.empty(self._capacity(self.size, width) * width, self._flat.dtype)
-            flat[:used] = self._flat[:used]
-            self._flat = flat
-        old = self._flat[:used].reshape(self.size, self._width)
-        self._set_shape((width,))
-        return old
+    def of_width(self, width: int) -> "GrowingRows":
+        """As many 1D rows of another length; what they hold is the caller's affair."""
+        flat = np.empty(self._capacity(self.size, width) * width, self._flat.dtype)
+        return GrowingRows(flat, self.size, (width,), self._budget)
 
     @property
     def row_bytes(self) -> int:

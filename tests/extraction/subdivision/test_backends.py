@@ -11,8 +11,7 @@ from torch import nn
 
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.extract import prepare
-from shapeopt.extraction.subdivision import compiled as compiled_module
-from shapeopt.extraction.subdivision import subdivide
+from shapeopt.extraction.subdivision import subdivide, values_compiled
 from shapeopt.extraction.subdivision.compiled import SMALL_CUT, SMALL_PASS
 from shapeopt.extraction.subdivision.kernels import Pairs, pair
 from shapeopt.networks.affine import without_graph
@@ -94,10 +93,10 @@ def test_cuts_large_enough_to_be_shared_among_threads():
     assert len(skeleton.edges) > SMALL_PASS
 
 
-def test_values_may_be_evaluated_in_many_chunks(monkeypatch):
-    """In place, with more values a vertex in one layer than in the one before, and with fewer."""
-    monkeypatch.setattr(compiled_module, "CHUNK", 16)
-    assert_equal(*both(random_mlp(3, 5, 9, 4, 1)))
+def test_values_may_be_evaluated_in_many_parts(monkeypatch):
+    """In place, and with more values a vertex in one layer than in the one before, or fewer."""
+    monkeypatch.setattr(values_compiled, "SMALL", 16)
+    assert_equal(*both(random_mlp(3, 5, 9, 9, 4, 1)))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +105,7 @@ def test_values_may_be_evaluated_in_many_chunks(monkeypatch):
 def test_each_key_of_a_cut_face_comes_twice(keys, unpaired):
     slots = np.zeros((1, 16), np.int64), np.zeros((1, 16), np.int32)
     pairs = Pairs(*slots, np.zeros((1, 4, 2), np.int32), np.zeros(1, np.int64), np.zeros(1, int))
-    pair(0, np.array(keys).reshape(2, 1, 2), pairs)
+    pair(0, np.array(keys).reshape(2, 2), pairs)
     assert pairs.num_unpaired.tolist() == [unpaired]
 
 
