@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+import pytest
 
 from shapeopt import vectors
 
@@ -34,3 +35,27 @@ def test_the_larger_ones():
     one, two, out = np.array([1.0, -2, np.nan, -np.inf]), np.array([2.0, -3, 3, 0]), np.empty(4)
     _larger(one, two, out)
     np.testing.assert_array_equal(out, [2, -2, np.nan, 0])
+
+
+@numba.njit
+def _arithmetic(one, two, out):
+    a, b = vectors.loaded(one, 0), vectors.loaded(two, 0)
+    vectors.store(out, 0, vectors.plus(a, b))
+    vectors.store(out, 4, vectors.minus(a, b))
+    vectors.store(out, 8, vectors.times(a, b))
+    vectors.store(out, 12, vectors.smaller(a, b))
+    vectors.store(out, 16, vectors.absolute(a))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arithmetic_of_both_types(dtype):
+    one, two = np.random.default_rng(0).normal(size=(2, 4)).astype(dtype)
+    out = np.empty((5, 4), dtype)
+    _arithmetic(one, two, out)
+    wanted = [one + two, one - two, one * two, np.minimum(one, two), np.abs(one)]
+    np.testing.assert_array_equal(out, wanted)
+
+
+def test_rows_that_do_not_follow_each_other_are_refused():
+    with pytest.raises(numba.TypingError, match="rows follow each other"):
+        _larger(np.zeros((4, 4))[:, 0], np.zeros(4), np.zeros(4))

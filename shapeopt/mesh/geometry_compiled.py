@@ -1,14 +1,14 @@
 """Edge lengths, dihedral angles and directions with their gradients, compiled for the CPU.
 
-The twins of what ``polygon_mesh.py`` and ``safe_norm.py`` have in torch, in 3D and float64;
-differentiable once.
+The twins of what ``polygon_mesh.py`` and ``safe_norm.py`` have in torch, in 3D; computed in float64
+whatever is given, and differentiable once.
 """
 
 from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -23,16 +23,17 @@ class EdgeLengths(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, vertices: Float64[Tensor, "v 3"], edges: Int64[Tensor, "e 2"]
-    ) -> Float64[Tensor, "e"]:
+        ctx: Any, vertices: Float[Tensor, "v 3"], edges: Int64[Tensor, "e 2"]
+    ) -> Float[Tensor, "e"]:
         ctx.save_for_backward(vertices, edges)
-        return torch.from_numpy(_lengths(_array(vertices), _array(edges)))
+        return torch.from_numpy(_lengths(_array(vertices), _array(edges))).to(vertices.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Float64[Tensor, "e"]) -> Any:
+    def backward(ctx: Any, gradient: Float[Tensor, "e"]) -> Any:
         """To the vertices."""
-        return torch.from_numpy(_lengths_back(*map(_array, (gradient, *ctx.saved_tensors)))), None
+        found = _lengths_back(*map(_array, (gradient, *ctx.saved_tensors)))
+        return torch.from_numpy(found).to(gradient.dtype), None
 
 
 class DihedralAngles(torch.autograd.Function):
@@ -41,16 +42,17 @@ class DihedralAngles(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, normals: Float64[Tensor, "f 3"], faces: Int64[Tensor, "i 2"]
-    ) -> Float64[Tensor, "i"]:
+        ctx: Any, normals: Float[Tensor, "f 3"], faces: Int64[Tensor, "i 2"]
+    ) -> Float[Tensor, "i"]:
         ctx.save_for_backward(normals, faces)
-        return torch.from_numpy(_angles(_array(normals), _array(faces)))
+        return torch.from_numpy(_angles(_array(normals), _array(faces))).to(normals.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Float64[Tensor, "i"]) -> Any:
+    def backward(ctx: Any, gradient: Float[Tensor, "i"]) -> Any:
         """To the normals."""
-        return torch.from_numpy(_angles_back(*map(_array, (gradient, *ctx.saved_tensors)))), None
+        found = _angles_back(*map(_array, (gradient, *ctx.saved_tensors)))
+        return torch.from_numpy(found).to(gradient.dtype), None
 
 
 class Unit(torch.autograd.Function):
@@ -69,7 +71,9 @@ class Unit(torch.autograd.Function):
 
 
 def _array(part: Tensor) -> np.ndarray:
-    return part.detach().contiguous().numpy()
+    """In float64, if it is not of integers."""
+    part = part.detach().double() if part.is_floating_point() else part
+    return part.contiguous().numpy()
 
 
 @small_kernel

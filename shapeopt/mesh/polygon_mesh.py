@@ -229,5 +229,5 @@ class PolygonMesh:
 
 def _has_compiled(vectors: Float[Tensor, "n d"]) -> bool:
     """Whether ``geometry_compiled.py`` knows such vectors."""
-    in_float64 = vectors.dtype == torch.float64 and vectors.shape[1] == 3
-    return in_float64 and vectors.device.type == "cpu"
+    is_known = vectors.dtype in (torch.float32, torch.float64) and vectors.shape[1] == 3
+    return is_known and vectors.device.type == "cpu"

@@ -67,10 +67,11 @@ class BatchSource:
         cloud = self._draw(len(self.cloud_points), generator)
         return Batch(
             network,
-            self.cloud_points[cloud],
-            self.cloud_normals[cloud],
-            self.points[space],
-            self.distances[space],
+            # Several times as fast as indexing.
+            self.cloud_points.index_select(0, cloud),
+            self.cloud_normals.index_select(0, cloud),
+            self.points.index_select(0, space),
+            self.distances.index_select(0, space),
         )
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:

@@ -18,6 +18,8 @@ from shapeopt.compiled import kernel, small_kernel
 
 BLOCK = 32
 """Edges whose rows are loaded ahead; they must fit the first-level cache."""
+IN_CACHE = 1 << 16
+"""Of so many vertices the rows are not far away: loading them ahead takes longer than it saves."""
 LISTS = 4
 """Queues of a part, emptied side by side; a power of two."""
 
@@ -316,7 +318,7 @@ def split(part, start, stop, cut, layer, growing, queues):
     """Splits the edges start..stop of a cut and lists the keys of the 2-faces at each."""
     touched = 0.0
     for i in range(start, stop):
-        if (i - start) % BLOCK == 0 and cut.first_vertex > 1 << 16:
+        if (i - start) % BLOCK == 0 and cut.first_vertex > IN_CACHE:
             touched += _touch(cut.edges, i, min(i + BLOCK, stop), growing)
         edge, new, half = cut.edges[i], cut.first_vertex + i, cut.first_edge + i
         u, v = growing.edges[edge, 0], growing.edges[edge, 1]

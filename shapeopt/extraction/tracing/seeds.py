@@ -8,7 +8,6 @@ crosses it crosses another one as well before the next point. ``method="subdivid
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 from jaxtyping import Float, Int64
@@ -154,19 +153,19 @@ def grid_seeds(function: Function, samples: Samples, resolution: int) -> Float[T
     """
     points, values = samples.points, samples.values
     dimension = points.shape[1]
-    grid = torch.arange(len(points), device=points.device).view([resolution + 1] * dimension)
+    on_grid = values.view([resolution + 1] * dimension)
+    is_inside, strides = on_grid < 0, _strides(resolution + 1, dimension, points.device)
     starts, ends, steepest = [], [], 0.0
     for axis in range(dimension):
-        start = grid.narrow(axis, 0, resolution).flatten()
-        end = grid.narrow(axis, 1, resolution).flatten()
-        cut = torch.nonzero((values[start] < 0) != (values[end] < 0)).flatten()
-        starts.append(start[cut])
-        ends.append(end[cut])
-        steepest = max(steepest, float((values[end] - values[start]).abs().max()))
+        one, two = (on_grid.narrow(axis, shift, resolution) for shift in (0, 1))
+        steepest = max(steepest, float((two - one).abs().max()))
+        one, two = (is_inside.narrow(axis, shift, resolution) for shift in (0, 1))
+        starts.append(torch.nonzero(one != two) @ strides)
+        ends.append(starts[-1] + strides[axis])
     start, end = torch.cat(starts), torch.cat(ends)
     # The middle of a cell is this far from the corners, in cells.
     reach = steepest * dimension**0.5 / 2
-    near, fine_points, fine_values = _search_near_cells(function, samples, grid, reach)
+    near, fine_points, fine_values = _search_near_cells(function, samples, resolution, reach)
     return bracketed_zeros(
         function,
         torch.cat([points[start], points[near]]),
@@ -176,8 +175,13 @@ def grid_seeds(function: Function, samples: Samples, resolution: int) -> Float[T
     )
 
 
+def _strides(side: int, dimension: int, device: torch.device) -> Int64[Tensor, "d"]:
+    """What a step along each axis adds to the number of a point of a grid."""
+    return side ** torch.arange(dimension - 1, -1, -1, device=device)
+
+
 def _search_near_cells(
-    function: Function, samples: Samples, grid: Tensor, reach: float
+    function: Function, samples: Samples, resolution: int, reach: float
 ) -> tuple[Int64[Tensor, "n"], Float[Tensor, "n d"], Float[Tensor, "n"]]:
     """Points of halved cells where f has another sign than at all corners of the cell.
 
@@ -185,27 +189,35 @@ def _search_near_cells(
 
     Returns the number of a corner of the cell for each, the point, and f there.
     """
-    dimension, cells = grid.ndim, grid.shape[0] - 1
-    corners = []
-    for offsets in product((0, 1), repeat=dimension):
-        corner = grid
-        for axis, offset in enumerate(offsets):
-            corner = corner.narrow(axis, offset, cells)
-        corners.append(corner.flatten())
-    values = samples.values[torch.stack(corners)]
-    low, high = values.amin(dim=0), values.amax(dim=0)
+    dimension, device = samples.points.shape[1], samples.points.device
+    low = high = samples.values.view([resolution + 1] * dimension)
+    for axis in range(dimension):
+        low = torch.minimum(*(low.narrow(axis, shift, resolution) for shift in (0, 1)))
+        high = torch.maximum(*(high.narrow(axis, shift, resolution) for shift in (0, 1)))
     is_near = torch.minimum(low.abs(), high.abs()) < reach
-    near = torch.nonzero(((low < 0) == (high < 0)) & is_near).flatten()
+    cell = torch.nonzero(((low < 0) == (high < 0)) & is_near)
+    corner = cell @ _strides(resolution + 1, dimension, device)
 
-    steps = torch.arange(3, device=near.device)
-    within = torch.cartesian_prod(*[steps] * dimension)
-    within = within[(within == 1).any(dim=1)].to(samples.points.dtype) / 2
-    first, last = samples.points[corners[0][near]], samples.points[corners[-1][near]]
-    points = (first[:, None] + within * (last - first)[:, None]).flatten(0, 1)
+    # Most points of the finer grid belong to several cells: each is evaluated once.
+    side = 2 * resolution + 1
+    strides = _strides(side, dimension, device)
+    halves = torch.cartesian_prod(*[torch.arange(3, device=device)] * dimension)
+    halves = halves[(halves == 1).any(dim=1)] @ strides
+    numbers = (2 * cell @ strides)[:, None] + halves
+    is_used = torch.zeros(side**dimension, dtype=torch.bool, device=device)
+    is_used.index_fill_(0, numbers.flatten(), True)
+    used = torch.nonzero(is_used).flatten()
+    coordinates = [used.int() // stride % side for stride in strides.tolist()]
+    share = torch.stack(coordinates, dim=1).to(samples.points.dtype) / (2 * resolution)
+    points = torch.lerp(samples.points[0], samples.points[-1], share)
     found = function(points)
-    corner = corners[0][near].repeat_interleave(len(within))
-    other = torch.nonzero((found < 0) != (samples.values[corner] < 0)).flatten()
-    return corner[other], points[other], found[other]
+    place = is_used.new_empty(len(is_used), dtype=torch.int64)
+    place.index_copy_(0, used, torch.arange(len(used), device=device))
+    place = place.index_select(0, numbers.flatten())
+    is_inside = (samples.values[corner] < 0).repeat_interleave(len(halves))
+    differs = torch.nonzero((found < 0).index_select(0, place) != is_inside).flatten()
+    other = place[differs]
+    return corner[differs // len(halves)], points[other], found[other]
 
 
 def bracketed_zeros(
