@@ -96,16 +96,19 @@ def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed, backend
     assert cleared > 5 * len(regions)
 
 
-def test_both_implementations_clear_the_same_regions():
-    layers = without_graph(prepare(random_mlp(3, 9, 7, 5, 1), (-2, 2), torch.float64)[0])
+@pytest.mark.parametrize("sizes", [(3, 9, 7, 5, 1), (3, 8, 20, 18, 1)])
+def test_both_implementations_clear_the_same_regions(sizes):
+    layers = without_graph(prepare(random_mlp(*sizes), (-2, 2), torch.float64)[0])
     regions, values, insides = regions_of(layers, 1)
-    layers[-1] = AffineLayer(layers[-1].weight, layers[-1].bias - insides.median())
     chosen = torch.arange(len(regions)) % 7 > 0
-    given = layers[1:], regions, chosen, values, ROUNDING_ULPS
-    plain, compiled = bounds.may_hold_zero(*given), bounds_compiled.may_hold_zero(*given)
-    assert torch.equal(plain, compiled)
-    assert not plain[~chosen].any()
-    assert 0 < plain.sum() < chosen.sum()
+    for quantile in (0.02, 0.2, 0.5, 0.8, 0.98):
+        bias = layers[-1].bias - insides.flatten().quantile(quantile)
+        rest = [*layers[1:-1], AffineLayer(layers[-1].weight, bias)]
+        given = rest, regions, chosen, values, ROUNDING_ULPS
+        plain, compiled = bounds.may_hold_zero(*given), bounds_compiled.may_hold_zero(*given)
+        assert torch.equal(plain, compiled)
+        assert not plain[~chosen].any()
+        assert 0 < plain.sum() < chosen.sum()
 
 
 def test_errors_beyond_the_number_that_is_kept_apart_count_in_full():
