@@ -1,6 +1,8 @@
 """Edge subdivision compiled for the CPU, the twin of ``plain.py``: the growing arrays, and which
 kernel runs on them when."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -101,11 +103,15 @@ class CompiledSubdivision:
             rows.keep(kept)
         self.is_partial |= not faces_are_whole
 
-    def evaluate(self, layer: AffineLayer, layer_before: AffineLayer | None) -> None:
-        """Puts the layer's values at all vertices in the place of those of the layer before."""
-        before = self.values
-        if before.data.shape[1] != len(layer.bias):
-            self.values = before.of_width(len(layer.bias))
+    def evaluate(self, layers: Sequence[AffineLayer], index: int) -> None:
+        """Puts a layer's values at all vertices in the place of those of the layer before."""
+        layer, before = layers[index], self.values
+        width = len(layer.bias)
+        if before.data.shape[1] != width:
+            beside = self.sizes.vertices * width * before.data.itemsize
+            self.budget.check(self._bytes_of(self.sizes) + beside, index, 0, *self.sizes)
+            self.values = before.of_width(width)
+        layer_before = layers[index - 1] if index else None
         largest = layer_values(layer, layer_before, before.data, self.values.data)
         sizes = neuron_sizes(layer, self.largest, largest)
         self.threshold = rounding_threshold(sizes, layer.is_linear, self.ulps).numpy()
@@ -251,6 +257,11 @@ class CompiledSubdivision:
         """Bytes held for each vertex, and for each edge."""
         return Sizes(*(sum(part.row_bytes for part in rows) for rows in self._of_vertex_and_edge()))
 
+    def _bytes_of(self, sizes: Sizes) -> int:
+        """Bytes that so many vertices and edges take."""
+        row_bytes = self._row_bytes()
+        return sizes.vertices * row_bytes.vertices + sizes.edges * row_bytes.edges
+
     def _limits(self) -> Limits:
         room = (min(len(part.rows) for part in rows) for rows in self._of_vertex_and_edge())
         return Limits(Sizes(*room), self._row_bytes(), self.budget.max_bytes)
@@ -260,8 +271,7 @@ class CompiledSubdivision:
         vertices, edges = self.sizes
         most_vertices = vertices + count
         most_edges = edges + count * self.constraints.dimension
-        row_bytes = self._row_bytes()
-        needed = most_vertices * row_bytes.vertices + most_edges * row_bytes.edges
+        needed = self._bytes_of(Sizes(most_vertices, most_edges))
         self.budget.check(needed, layer, neuron, vertices, edges)
         if max(most_vertices, most_edges) > MAX_ROWS:
             raise ExtractionError(

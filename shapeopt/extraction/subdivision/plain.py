@@ -4,6 +4,7 @@ This is the one that runs on a GPU, and the oracle: the compiled twin for the CP
 (``compiled.py``, ``kernels.py``) must make the same decisions and give the same cells.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -121,9 +122,11 @@ class PlainSubdivision:
             rows.keep(edges)
         self.is_partial |= not faces_are_whole
 
-    def evaluate(self, layer: AffineLayer, before: AffineLayer | None) -> None:
-        """Puts the layer's values at all vertices in the place of those of the layer before."""
-        inputs = self.inputs if before is None else before.activated(self.values_at_work())
+    def evaluate(self, layers: Sequence[AffineLayer], index: int) -> None:
+        """Puts a layer's values at all vertices in the place of those of the layer before."""
+        layer, inputs = layers[index], self.inputs
+        if index:
+            inputs = layers[index - 1].activated(self.values_at_work())
         points = inputs.new_empty(len(inputs), self.constraints.dimension + len(layer.bias))
         points[:, : self.constraints.dimension] = self.positions
         values = points[:, self.constraints.dimension :]

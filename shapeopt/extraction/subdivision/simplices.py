@@ -50,8 +50,8 @@ def middles_in_simplices(
         inputs = encoding.values_in(simplices_in(start.vertex_plus_bits), start.vertices)
         budget = Budget(None, inputs.device)
         state = implementation(compiled)(start, inputs, budget, ulps)
-        for index, layer in enumerate(layers):
-            state.evaluate(layer, layers[index - 1] if index else None)
+        for index in range(len(layers)):
+            state.evaluate(layers, index)
             state.cut_by_layer(index, None)
         found.append(_middles(state.finish()))
     return torch.cat(found)

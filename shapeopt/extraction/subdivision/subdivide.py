@@ -94,8 +94,8 @@ def subdivide(
     given = start, start.vertices, Budget(max_bytes, box.lower.device), ulps
     state = implementation(compiled)(*given)
     kept = 0
-    for index, layer in enumerate(layers):
-        state.evaluate(layer, layers[index - 1] if index else None)
+    for index in range(len(layers)):
+        state.evaluate(layers, index)
         near = None
         if surface_only:
             near = _edges_to_cut(state, layers, index, kept, pruning, ulps)

@@ -161,6 +161,12 @@ def test_a_budget_stops_the_extraction_and_says_how_far_it_got(backend):
     shapeopt.extract_complex(network, bounds=(-2, 2), max_bytes=40_000_000, backend=backend)
 
 
+def test_a_layer_whose_values_pass_the_budget_is_not_evaluated(backend):
+    network = random_mlp(3, 16, 2000, 1)
+    with pytest.raises(ExtractionError, match=r"neuron 0 of layer 1 with [\d,]+ vertices"):
+        shapeopt.extract_complex(network, bounds=(-2, 2), max_bytes=5_000_000, backend=backend)
+
+
 def test_progress_reports_every_neuron(backend):
     reports = []
     whole = shapeopt.extract_complex(
