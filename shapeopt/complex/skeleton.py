@@ -1,11 +1,10 @@
 """Vertices and edges of a complex with their sign-vectors, and those of the box it starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
@@ -44,26 +43,13 @@ class Skeleton:
 
 def box_skeleton(constraints: Constraints, box: Box) -> Skeleton:
     """Corners and edges of the box, with all signs clear; not to be written to."""
-    cells = _box_cells(constraints, box.lower.device)
-    corners = torch.where(cells.is_upper, box.upper, box.lower)
-    return Skeleton(constraints, corners, *cells[1:])
-
-
-class _BoxCells(NamedTuple):
-    """What all boxes have in common: which corner coordinates are upper ones, and see Skeleton."""
-
-    is_upper: Bool[Tensor, "v d"]
-    vertex_zeros: Int[Tensor, "v d"]
-    vertex_plus_bits: Int32[Tensor, "v words"]
-    edges: Int32[Tensor, "e 2"]
-    edge_zeros: Int[Tensor, "e d_minus_1"]
-    edge_keys: Int64[Tensor, "e"]
-    keys: ZobristKeys
+    unit = _unit_skeleton(constraints, box.lower.device)
+    return replace(unit, vertices=torch.where(unit.vertices == 1, box.upper, box.lower))
 
 
 @lru_cache(maxsize=8)
-def _box_cells(constraints: Constraints, device: torch.device) -> _BoxCells:
-    """Made once per architecture."""
+def _unit_skeleton(constraints: Constraints, device: torch.device) -> Skeleton:
+    """That of the box from 0 to 1, made once per architecture."""
     d = constraints.dimension
     corners = torch.cartesian_prod(*[torch.tensor([0, 1])] * d).view(2**d, d)
     planes = constraints.num_neurons + 2 * torch.arange(d) + corners
@@ -76,8 +62,9 @@ def _box_cells(constraints: Constraints, device: torch.device) -> _BoxCells:
         zeros.append(planes[start][:, torch.arange(d) != axis])
     edge_zeros = torch.cat(zeros).to(device)
     keys = zobrist_keys(constraints, device)
-    return _BoxCells(
-        corners.to(device) == 1,
+    return Skeleton(
+        constraints,
+        corners.to(device, torch.float32),
         planes.to(device, constraints.index_dtype),
         torch.zeros(2**d, constraints.num_words, dtype=torch.int32, device=device),
         torch.cat(ends).to(device, torch.int32),

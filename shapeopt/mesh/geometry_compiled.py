@@ -1,7 +1,7 @@
 """Edge lengths, dihedral angles and directions with their gradients, compiled for the CPU.
 
-The twins of what ``polygon_mesh.py`` and ``safe_norm.py`` have in torch, in 3D; computed in float64
-whatever is given, and differentiable once.
+The twins of what ``polygon_mesh.py`` and ``safe_norm.py`` have in torch, in 3D: differentiable
+once, and computed in float64, lengths and angles of float32 as well.
 """
 
 from typing import Any, no_type_check

@@ -102,7 +102,10 @@ class PolygonMesh:
         return end - start
 
     def edge_lengths(self) -> Float[Tensor, "e"]:
-        """Length of each edge. An edge of length 0 has gradient 0."""
+        """Length of each edge. An edge of length 0 has gradient 0.
+
+        In 3D on a CPU it is differentiable once.
+        """
         if _has_compiled(self.vertices):
             # Imported here, so that importing the package does not load the compiler.
             from shapeopt.mesh.geometry_compiled import EdgeLengths
@@ -139,7 +142,8 @@ class PolygonMesh:
     def dihedral_angles(self) -> tuple[Float[Tensor, "i"], Int64[Tensor, "i"]]:
         """Angle between the normals across each interior edge, in radians, and those edges.
 
-        0 is flat, pi folded back. An exactly flat edge has gradient 0.
+        0 is flat, pi folded back. An exactly flat edge has gradient 0. On a CPU the angles are
+        differentiable once.
         """
         interior = torch.nonzero((self.edge_faces >= 0).all(dim=1)).flatten()
         if _has_compiled(self.face_normals):

@@ -345,7 +345,7 @@ def _two_rows(region, after, r, num_corners, num_inputs):
     one, two = r * length, (r + 1) * length
     of_one = 0 if r < num_corners else length
     of_two = 0 if r + 1 < num_corners else length
-    for at in range(0, after.width, 16):
+    for at in range(0, after.width, NEURONS):
         a, b = loaded(starts, of_one + at), loaded(starts, of_one + at + 4)
         c, d = loaded(starts, of_one + at + 8), loaded(starts, of_one + at + 12)
         e, f = loaded(starts, of_two + at), loaded(starts, of_two + at + 4)

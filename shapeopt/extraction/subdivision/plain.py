@@ -24,7 +24,7 @@ class _Rows:
     """Rows appended in place. The capacity doubles, so a row is copied O(1) times."""
 
     def __init__(self, rows: Tensor):
-        self._buffer = rows.clone()
+        self._buffer = rows
         self.size = len(rows)
 
     @property
@@ -77,11 +77,11 @@ class PlainSubdivision:
         self.ulps = ulps
         self.keys = start.keys
         self.points = _Rows(start.vertices)
-        self.vertex_zeros = _Rows(start.vertex_zeros)
-        self.plus_bits = _Rows(start.vertex_plus_bits)
-        self.edges = _Rows(start.edges)
-        self.edge_zeros = _Rows(start.edge_zeros)
-        self.edge_base = _Rows(start.edge_keys)
+        self.vertex_zeros = _Rows(start.vertex_zeros.clone())
+        self.plus_bits = _Rows(start.vertex_plus_bits.clone())
+        self.edges = _Rows(start.edges.clone())
+        self.edge_zeros = _Rows(start.edge_zeros.clone())
+        self.edge_base = _Rows(start.edge_keys.clone())
         self.inputs = inputs
         self.largest = inputs.abs().amax(dim=0)
         self.is_partial = False

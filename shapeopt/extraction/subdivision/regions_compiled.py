@@ -14,7 +14,8 @@ from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.mesh.ragged import offsets_of
 
 SMALL = 1 << 15
-"""Regions around fewer vertices are found in one part: each part goes through all of them."""
+"""Regions around fewer vertices are found in one part: each part goes through all of them. Those
+around fewer edges are read in one part, too."""
 
 
 class _Cells(NamedTuple):

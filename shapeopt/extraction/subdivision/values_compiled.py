@@ -31,7 +31,8 @@ def layer_values(
     """Puts the values of the layer into ``after``. Returns the largest absolute value of each.
 
     Args:
-        before: values of the layer before, [v, in]; without one, the layer's inputs.
+        before: values of the layer before, [v, in], in the layer's dtype and with rows that follow
+            each other; without a layer before, the layer's inputs.
         after: [v, width]; may be the same memory, row for row.
     """
     width, size = layer.weight.shape
@@ -90,7 +91,7 @@ def _four_rows(inputs, layer, values, biggest):
     weights, biases = layer.weights, layer.biases
     size, padded = weights.shape
     second, third, fourth = padded, 2 * padded, 3 * padded
-    for at in range(0, padded, 8):
+    for at in range(0, padded, NEURONS):
         a, a_4 = loaded(biases, at), loaded(biases, at + 4)
         b, b_4, c, c_4, d, d_4 = a, a_4, a, a_4, a, a_4
         for i in range(size):

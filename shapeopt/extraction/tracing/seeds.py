@@ -198,8 +198,27 @@ def _search_near_cells(
     cell = torch.nonzero(((low < 0) == (high < 0)) & is_near)
     corner = cell @ _strides(resolution + 1, dimension, device)
 
-    # Most points of the finer grid belong to several cells: each is evaluated once.
-    side = 2 * resolution + 1
+    steps, place = _points_of_halves(cell, resolution)
+    share = steps.to(samples.points.dtype) / (2 * resolution)
+    points = torch.lerp(samples.points[0], samples.points[-1], share)
+    found = function(points)
+    is_inside = (samples.values[corner] < 0).repeat_interleave(place.shape[1])
+    differs = torch.nonzero((found < 0).index_select(0, place.flatten()) != is_inside).flatten()
+    other = place.flatten()[differs]
+    return corner[differs // place.shape[1]], points[other], found[other]
+
+
+def _points_of_halves(
+    cell: Int64[Tensor, "c d"], resolution: int
+) -> tuple[Int64[Tensor, "n d"], Int64[Tensor, "c halves"]]:
+    """The points that halving cells adds, each once, for most belong to several cells.
+
+    Args:
+        cell: coordinates of each in a grid of ``resolution`` cells along each side.
+
+    Returns the points' coordinates in a grid of twice as many, and each cell's places among them.
+    """
+    dimension, device, side = cell.shape[1], cell.device, 2 * resolution + 1
     strides = _strides(side, dimension, device)
     halves = torch.cartesian_prod(*[torch.arange(3, device=device)] * dimension)
     halves = halves[(halves == 1).any(dim=1)] @ strides
@@ -207,17 +226,11 @@ def _search_near_cells(
     is_used = torch.zeros(side**dimension, dtype=torch.bool, device=device)
     is_used.index_fill_(0, numbers.flatten(), True)
     used = torch.nonzero(is_used).flatten()
-    coordinates = [used.int() // stride % side for stride in strides.tolist()]
-    share = torch.stack(coordinates, dim=1).to(samples.points.dtype) / (2 * resolution)
-    points = torch.lerp(samples.points[0], samples.points[-1], share)
-    found = function(points)
     place = is_used.new_empty(len(is_used), dtype=torch.int64)
     place.index_copy_(0, used, torch.arange(len(used), device=device))
-    place = place.index_select(0, numbers.flatten())
-    is_inside = (samples.values[corner] < 0).repeat_interleave(len(halves))
-    differs = torch.nonzero((found < 0).index_select(0, place) != is_inside).flatten()
-    other = place[differs]
-    return corner[differs // len(halves)], points[other], found[other]
+    coordinates = [used // stride % side for stride in strides.tolist()]
+    places = place.index_select(0, numbers.flatten()).view_as(numbers)
+    return torch.stack(coordinates, dim=1), places
 
 
 def bracketed_zeros(
