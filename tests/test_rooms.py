@@ -11,6 +11,8 @@ ROOMS = (
     "shipped",
     "compiling",
     "compiled",
+    "sorting",
+    "bits",
     "vectors",
     "mesh",
     "networks",

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
+from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, active_neurons
 from shapeopt.complex.simplices import simplices_in
@@ -34,9 +35,10 @@ def differentiable_vertices(
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
     plus_bits: Int32[Tensor, "v words"],
-    rows: Float[Tensor, "v d d"] | None = None,
+    known: AtVertices | None = None,
     *,
     compiled: bool = False,
+    sums_in: torch.dtype = torch.float64,
 ) -> Float[Tensor, "v d"]:
     """The vertices with their gradient to the layers' weights and biases.
 
@@ -45,8 +47,11 @@ def differentiable_vertices(
         vertices: extracted positions, treated as constants.
         zeros: the d constraints that are 0 at each vertex.
         plus_bits: packed + signs of each vertex.
-        rows: gradients of the active constraints with respect to the position, if known.
+        known: what is known of the network there. Vertices of which the outputs are known count as
+            solved, and take no step.
         compiled: by ``differentiate_compiled.py`` if it can, on a CPU and in float64.
+        sums_in: dtype of the sums over vertices in the backward pass, if compiled: float32 is
+            precise enough for weights in float32, and takes half of the time.
 
     A vertex whose equations are singular to working precision (crossing folds that are parallel
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
@@ -54,15 +59,16 @@ def differentiable_vertices(
     """
     # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
     longest = 1e-3 * (box.upper - box.lower).max()
-    encoding = layers[0].encoding
+    encoding, rows = layers[0].encoding, None if known is None else known.rows
     if compiled and _has_compiled(layers):
         # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.complex.differentiate_compiled import newton_step
+        from shapeopt.complex.differentiate_compiled import newton_step, solved_vertices
 
-        if rows is None:
-            rows = active_gradients(layers, constraints, zeros, plus_bits)
-        cells = vertices, zeros, plus_bits, rows
-        return newton_step(layers, box, constraints, *cells, float(longest))
+        cells = constraints, vertices, zeros, plus_bits
+        if known is not None and known.outputs.shape[1] == constraints.output:
+            return solved_vertices(layers, *cells, known)
+        rows = active_gradients(layers, constraints, zeros, plus_bits) if rows is None else rows
+        return newton_step(layers, box, *cells, rows, longest=float(longest), sums_in=sums_in)
     where = _where(constraints, zeros.long(), vertices.dtype)
     active = active_neurons(plus_bits, constraints, vertices.dtype)
     if encoding is None:
@@ -101,11 +107,12 @@ def affine_gradients(
     plus_bits: Int32[Tensor, "n words"],
     *,
     compiled: bool = False,
+    sums_in: torch.dtype = torch.float64,
 ) -> Float[Tensor, "n d"]:
     """Gradient of the output in the regions with the given packed + signs, with graph.
 
     Args:
-        compiled: as for :func:`differentiable_vertices`.
+        compiled, sums_in: as for :func:`differentiable_vertices`.
     """
     if len(plus_bits) > CHUNK and plus_bits.device.type == "cpu" and not carries_gradient(layers):
         parts = plus_bits.split(CHUNK)
@@ -116,7 +123,7 @@ def affine_gradients(
         # Imported here, so that importing the package does not load the compiler.
         from shapeopt.complex.differentiate_compiled import gradients
 
-        return gradients(layers, constraints, plus_bits)
+        return gradients(layers, constraints, plus_bits, sums_in)
     active = active_neurons(plus_bits, constraints, layers[0].weight.dtype)
     gradient = gradient_where(layers, reversed(active)).expand(len(plus_bits), -1)
     encoding = layers[0].encoding
@@ -140,6 +147,22 @@ def gradient_where(
     for layer, mask in zip(reversed(hidden), active, strict=True):
         gradient = (gradient * mask) @ layer.weight
     return gradient
+
+
+@torch.no_grad()
+def outputs_at(
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    vertices: Float[Tensor, "v d"],
+    plus_bits: Int32[Tensor, "v words"],
+) -> Float[Tensor, "v hidden"]:
+    """What the hidden neurons pass on at vertices with the given packed + signs."""
+    values, found = vertices, []
+    active = active_neurons(plus_bits, constraints, vertices.dtype)
+    for layer, mask in zip(layers, active, strict=False):
+        values = layer.values(values) * mask
+        found.append(values)
+    return torch.cat(found, dim=1) if found else vertices.new_empty(len(vertices), 0)
 
 
 class _Where(NamedTuple):

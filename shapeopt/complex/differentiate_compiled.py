@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from shapeopt.compiled import kernel, small_kernel
+from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints
 from shapeopt.networks.affine import AffineLayer
@@ -30,7 +31,9 @@ def newton_step(
     zeros: Int[Tensor, "v 3"],
     plus_bits: Int32[Tensor, "v words"],
     rows: Float64[Tensor, "v 3 3"],
+    *,
     longest: float,
+    sums_in: torch.dtype,
 ) -> Float64[Tensor, "v 3"]:
     """The vertices after a step to where their constraints are 0, with graph; see
     :func:`shapeopt.complex.differentiate.differentiable_vertices`.
@@ -38,62 +41,115 @@ def newton_step(
     Args:
         rows: gradients of the constraints.
         longest: of steps; a vertex that would go further stays.
+        sums_in: of the backward pass.
     """
-    corners = torch.stack([box.lower, box.upper])
-    cells = (
-        _array(part) for part in (vertices, zeros, plus_bits.view(torch.uint32), rows, corners)
-    )
-    parameters = [part for layer in layers for part in (layer.weight, layer.bias)]
-    return _NewtonStep.apply(constraints, *cells, longest, *parameters)
+    corners = _array(torch.stack([box.lower, box.upper]))
+    cells = _array(zeros), _array(plus_bits.view(torch.uint32))
+    residual, inputs = _residual(layers, constraints, vertices, *cells)
+    where = cells[0], constraints.num_neurons, corners
+    stepped, inverses = _stepped(_array(vertices), *where, _array(rows), residual, longest)
+    inputs = [part.to(sums_in) for part in inputs]
+    return _OfWeights.apply(constraints, stepped, (*cells, inverses), inputs, *_weights(layers))
+
+
+def solved_vertices(
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    vertices: Float64[Tensor, "v 3"],
+    zeros: Int[Tensor, "v 3"],
+    plus_bits: Int32[Tensor, "v words"],
+    known: AtVertices,
+) -> Float64[Tensor, "v 3"]:
+    """The vertices, which lie where their constraints are 0, with graph.
+
+    Args:
+        known: of the network there, with the outputs; the backward pass is in their dtype.
+    """
+    cells = _array(zeros), _array(plus_bits.view(torch.uint32))
+    outputs = known.outputs.split(constraints.widths[:-1], dim=1)
+    positions = vertices.detach().T.to(known.outputs.dtype).contiguous()
+    inputs = [positions, *(part.T for part in outputs)]
+    given = _array(vertices), (*cells, _inverses(_array(known.rows))), inputs
+    return _OfWeights.apply(constraints, *given, *_weights(layers))
 
 
 def gradients(
-    layers: Sequence[AffineLayer], constraints: Constraints, plus_bits: Int32[Tensor, "n words"]
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    plus_bits: Int32[Tensor, "n words"],
+    sums_in: torch.dtype,
 ) -> Float64[Tensor, "n 3"]:
     """The gradient of the output in regions, with graph; see
     :func:`shapeopt.complex.differentiate.affine_gradients`."""
     signs = _array(plus_bits.view(torch.uint32))
-    return _Gradients.apply(constraints, signs, *(layer.weight for layer in layers))
+    return _Gradients.apply(constraints, signs, sums_in, *(layer.weight for layer in layers))
 
 
-class _NewtonStep(torch.autograd.Function):
-    """Differentiable once: the second derivative of a step at fixed equations is another one."""
+def _weights(layers: Sequence[AffineLayer]) -> list[Tensor]:
+    return [part for layer in layers for part in (layer.weight, layer.bias)]
+
+
+@torch.no_grad()
+def _residual(
+    layers: Sequence[AffineLayer],
+    constraints: Constraints,
+    vertices: Float64[Tensor, "v 3"],
+    zeros: np.ndarray,
+    signs: np.ndarray,
+) -> tuple[np.ndarray, list[Float64[Tensor, "_ v"]]]:
+    """The values of the neurons that are to be 0, and what each layer gets."""
+    residual, inputs = np.zeros((len(vertices), 3)), [vertices.detach().T.contiguous()]
+    for layer, (weight, bias, _, _) in enumerate(layers):
+        values = torch.addmm(bias[:, None], weight, inputs[-1])
+        _pick(values.numpy(), zeros, constraints.first_neuron(layer), residual)
+        if layer + 1 < len(layers):
+            _mask(values.numpy(), signs, constraints.words(layer).start)
+            inputs.append(values)
+    return residual, inputs
+
+
+class _OfWeights(torch.autograd.Function):
+    """Vertices that are solutions of their equations, as a function of weights and biases.
+
+    Differentiable once: the second derivative of a step at fixed equations is another one.
+    """
 
     @staticmethod
-    def forward(ctx: Any, constraints: Constraints, *given: Any) -> Float64[Tensor, "v 3"]:
-        """Newton's step."""
-        vertices, zeros, signs, rows, corners, longest, *parameters = given
-        weights, biases = parameters[0::2], parameters[1::2]
-        residual, inputs = np.zeros((len(vertices), 3)), [torch.from_numpy(vertices).T.contiguous()]
-        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            values = torch.addmm(bias[:, None], weight, inputs[-1])
-            _pick(values.numpy(), zeros, constraints.first_neuron(layer), residual)
-            if layer + 1 < len(constraints.widths):
-                _mask(values.numpy(), signs, constraints.words(layer).start)
-                inputs.append(values)
-        where = zeros, constraints.num_neurons, corners
-        stepped, inverse = _stepped(vertices, *where, rows, residual, longest)
-        ctx.constraints, ctx.cells = constraints, (zeros, signs, inverse)
-        ctx.save_for_backward(*inputs, *weights)
-        return torch.from_numpy(stepped)
+    def forward(
+        ctx: Any,
+        constraints: Constraints,
+        vertices: np.ndarray,
+        cells: tuple[np.ndarray, ...],
+        inputs: Sequence[Tensor],
+        *parameters: Tensor,
+    ) -> Float64[Tensor, "v 3"]:
+        """The vertices as they are.
+
+        Args:
+            cells: zeros and signs of the vertices, and the inverses of their zeros' gradients.
+            inputs: what each layer gets there, [in, v]; in the dtype of the backward pass.
+        """
+        ctx.constraints, ctx.cells = constraints, cells
+        ctx.save_for_backward(*inputs, *parameters[0::2])
+        return torch.from_numpy(vertices)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Float64[Tensor, "v 3"]) -> Any:
         """To weights and biases, from the last layer to the first."""
-        constraints, (zeros, signs, inverse) = ctx.constraints, ctx.cells
+        constraints, (zeros, signs, inverses) = ctx.constraints, ctx.cells
         found: list[Tensor] = []
         half = len(ctx.saved_tensors) // 2
         inputs, weights = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
-        of_zeros = _slopes_of_zeros(_array(gradient), inverse)
-        slopes = gradient.new_zeros(1, len(gradient))
+        of_zeros = _slopes_of_zeros(_array(gradient), inverses)
+        slopes = inputs[0].new_zeros(1, len(gradient))
         for layer in range(half - 1, -1, -1):
             _put(slopes.numpy(), zeros, constraints.first_neuron(layer), of_zeros)
-            found = [slopes @ inputs[layer].T, slopes.sum(dim=1), *found]
+            found = [(slopes @ inputs[layer].T).double(), slopes.sum(dim=1).double(), *found]
             if layer > 0:
-                slopes = weights[layer].T @ slopes
+                slopes = weights[layer].T.to(slopes.dtype) @ slopes
                 _mask(slopes.numpy(), signs, constraints.words(layer - 1).start)
-        return (None,) * 7 + tuple(found)
+        return (None,) * 4 + tuple(found)
 
 
 class _Gradients(torch.autograd.Function):
@@ -101,15 +157,19 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, constraints: Constraints, signs: np.ndarray, *weights: Tensor
+        ctx: Any,
+        constraints: Constraints,
+        signs: np.ndarray,
+        sums_in: torch.dtype,
+        *weights: Tensor,
     ) -> Float64[Tensor, "n 3"]:
         """The slopes of the output by the neurons of one layer after the other, from the last."""
         slopes, of_layers = weights[-1].T.repeat(1, len(signs)), []
         for layer in range(len(weights) - 2, -1, -1):
             _mask(slopes.numpy(), signs, constraints.words(layer).start)
-            of_layers.append(slopes)
+            of_layers.append(slopes.to(sums_in))
             slopes = weights[layer].T @ slopes
-        ctx.constraints, ctx.signs = constraints, signs
+        ctx.constraints, ctx.signs, ctx.sums_in = constraints, signs, sums_in
         ctx.save_for_backward(*reversed(of_layers), *weights[:-1])
         return slopes.T.contiguous()
 
@@ -118,13 +178,14 @@ class _Gradients(torch.autograd.Function):
     def backward(ctx: Any, gradient: Float64[Tensor, "n 3"]) -> Any:
         """To the weights, from the first layer to the last: how a step along the gradient moves the
         neurons of a layer, times the output's slope by them."""
-        half, moved, found = len(ctx.saved_tensors) // 2, gradient.T.contiguous(), []
+        half, found = len(ctx.saved_tensors) // 2, []
         of_layers, weights = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        moved = gradient.T.to(ctx.sums_in).contiguous()
         for layer, (slopes, weight) in enumerate(zip(of_layers, weights, strict=True)):
-            found.append(slopes @ moved.T)
-            moved = weight @ moved
+            found.append((slopes @ moved.T).double())
+            moved = weight.to(moved.dtype) @ moved
             _mask(moved.numpy(), ctx.signs, ctx.constraints.words(layer).start)
-        return None, None, *found, moved.sum(dim=1)[None]
+        return None, None, None, *found, moved.sum(dim=1).double()[None]
 
 
 def _array(part: Tensor) -> np.ndarray:
@@ -189,6 +250,16 @@ def _stepped(vertices, zeros, num_neurons, corners, rows, residual, longest):
                 0.0 if square > longest * longest else step[axis]
             )
     return result, inverses
+
+
+@kernel
+@no_type_check
+def _inverses(rows):
+    """The inverses of rows."""
+    inverses = np.empty(rows.shape)
+    for vertex in range(len(rows)):
+        _invert(rows[vertex], inverses[vertex])
+    return inverses
 
 
 @small_kernel

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -36,6 +37,7 @@ class Conditioned:
 
     Attributes:
         layers: in float64, with the graph of those given.
+        weights_in: the dtype of those given.
         box: in float64.
         given: the box that was given.
         origin: float64.
@@ -45,6 +47,7 @@ class Conditioned:
     """
 
     layers: list[AffineLayer]
+    weights_in: torch.dtype
     box: Box
     given: Box
     origin: Float[Tensor, "d"]
@@ -106,11 +109,13 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     weight, bias = first.weight.double(), first.bias.double()
     bias = _moved_bias(weight, bias, origin) if is_moved else bias
     encoding = None if first.encoding is None else first.encoding.map(Tensor.double)
-    scaled = [AffineLayer(weight * size, bias, first.is_linear, encoding)]
+    weight = weight if size == 1 else weight * size
+    scaled = [AffineLayer(weight, bias, first.is_linear, encoding)]
     scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
     is_as_given = size == 1 and not is_moved
-    return Conditioned(scaled, unit, box, origin, size, is_as_given, output_size)
+    changed = unit, box, origin, size, is_as_given, output_size
+    return Conditioned(scaled, first.weight.dtype, *changed)
 
 
 def _unit_box(box: Box) -> tuple[Box, Float[Tensor, "d"], float]:
@@ -175,9 +180,7 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
 
     Returns the layers and how much larger each output was.
     """
-    exponents = torch.frexp(torch.cat([_row_sizes(layer) for layer in layers])).exponent.abs().cpu()
-    rows = exponents.split([len(layer.bias) for layer in layers])
-    if sum(int(row.max()) for row in rows) <= ORDINARY:
+    if _largest_exponents(layers).sum() <= ORDINARY:
         return layers, torch.ones_like(layers[-1].bias.detach())
     weight = layers[0].weight
     before = torch.zeros(weight.shape[1], dtype=torch.int32, device=weight.device)
@@ -196,10 +199,17 @@ def _at_unit_size(layers: list[AffineLayer]) -> tuple[list[AffineLayer], Float[T
     return result, _times_power(torch.ones_like(result[-1].bias.detach()), before)
 
 
-def _row_sizes(layer: AffineLayer) -> Float[Tensor, "out"]:
-    """The size of the largest number of each neuron."""
-    numbers = torch.cat([layer.weight.detach(), layer.bias.detach()[:, None]], dim=1)
-    return torch.linalg.vector_norm(numbers, torch.inf, dim=1)
+def _largest_exponents(layers: Sequence[AffineLayer]) -> Int[np.ndarray, "layers"]:
+    """How far from 1 the sizes of each layer's neurons are at most, in powers of two.
+
+    By numpy: a step of training waits for each operation, however little there is to do.
+    """
+    weights = torch.cat([layer.weight.detach().flatten() for layer in layers]).abs().cpu().numpy()
+    biases = torch.cat([layer.bias.detach() for layer in layers]).abs().cpu().numpy()
+    widths, inputs = zip(*(layer.weight.shape for layer in layers), strict=True)
+    rows = np.repeat(inputs, widths)
+    sizes = np.maximum(np.maximum.reduceat(weights, np.cumsum(rows) - rows), biases)
+    return np.maximum.reduceat(np.abs(np.frexp(sizes)[1]), np.cumsum(widths) - widths)
 
 
 def _times_power(numbers: Tensor, exponents: Tensor) -> Tensor:

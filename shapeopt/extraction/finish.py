@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.box import Box
 from shapeopt.complex.differentiate import (
     active_gradients,
@@ -35,10 +36,11 @@ def finish(
     layers: Sequence[AffineLayer],
     box: Box,
     found: ZeroSet,
-    rows_at: Callable[[ZeroSet], Float[Tensor, "v d d"]] | None = None,
+    known_at: Callable[[ZeroSet], AtVertices] | None = None,
     *,
     all_folds: bool = False,
     compiled: bool = False,
+    sums_in: torch.dtype = torch.float64,
 ) -> PolyhedralSurface:
     """The surface, with the graph of the layers.
 
@@ -46,9 +48,10 @@ def finish(
         layers: of the network; their graph goes on into vertices and normals.
         box: the domain, of size 1.
         found: the cells.
-        rows_at: gives the gradients of the constraints that are 0 at each vertex, if known.
+        known_at: gives what is known of the network at each vertex, if anything is.
         all_folds: keep the folds that do not bend f.
         compiled: by the compiled implementation where there is one, on a CPU.
+        sums_in: dtype of the backward pass, see :func:`differentiable_vertices`.
 
     Raises:
         NoZero: if nothing has an extent beyond rounding.
@@ -61,10 +64,10 @@ def finish(
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
     try:
-        found, gradients = _oriented(layers, found, compiled)
+        found, gradients = _oriented(layers, found, compiled, sums_in)
     except _RunsTwice:
         # The sides of a sheet without thickness, contracted, run twice between the same corners.
-        found, gradients = _oriented(layers, everything, compiled)
+        found, gradients = _oriented(layers, everything, compiled, sums_in)
     normals = unit(gradients)
     is_joined = None
     if not all_folds:
@@ -75,10 +78,9 @@ def finish(
             normals = normals[faces]
     vertices = found.vertices
     if carries_gradient(layers):
-        signs = found.signs
-        where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_plus_bits
-        rows = None if rows_at is None else rows_at(found)
-        vertices = differentiable_vertices(layers, box, *where, rows, compiled=compiled)
+        signs, known = found.signs, known_at(found) if known_at else None
+        where = signs.constraints, vertices, signs.vertex_zeros, signs.vertex_plus_bits, known
+        vertices = differentiable_vertices(layers, box, *where, compiled=compiled, sums_in=sums_in)
     return PolyhedralSurface(
         vertices,
         found.edges,
@@ -92,12 +94,12 @@ def finish(
 
 
 def _oriented(
-    layers: Sequence[AffineLayer], found: ZeroSet, compiled: bool
+    layers: Sequence[AffineLayer], found: ZeroSet, compiled: bool, sums_in: torch.dtype
 ) -> tuple[ZeroSet, Float[Tensor, "f d"]]:
     """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
     a cap the outward normal of the box plane."""
     cells = found.signs.constraints, found.signs.face_plus_bits
-    gradients = affine_gradients(layers, *cells, compiled=compiled)
+    gradients = affine_gradients(layers, *cells, compiled=compiled, sums_in=sums_in)
     if found.has_caps:
         gradients = _with_plane_normals(gradients, found.face_planes)
     if not found.is_oriented:
@@ -144,15 +146,7 @@ def _with_plane_normals(
 
 def _check(found: ZeroSet, compiled: bool) -> None:
     """Raises ExtractionError for what is no surface: better no result than a wrong one."""
-    num_neurons = found.signs.constraints.num_neurons
-    if found.vertices.shape[1] == 2:
-        ends = torch.bincount(found.edges.flatten(), minlength=found.num_vertices)
-        at_box = (found.signs.vertex_zeros >= num_neurons).any(dim=1)
-        is_open = ((ends == 1) & ~at_box).any()
-    else:
-        at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
-        is_open = ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
-    faults = torch.stack([is_open, _runs_repeat(found, compiled)]).tolist()
+    faults = torch.stack([_ends_inside(found, compiled), _runs_repeat(found, compiled)]).tolist()
     if faults[0]:
         raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
@@ -163,6 +157,23 @@ def _check(found: ZeroSet, compiled: bool) -> None:
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"
         )
+
+
+def _ends_inside(found: ZeroSet, compiled: bool) -> Bool[Tensor, ""]:
+    """Whether the surface has a border that does not lie on the box."""
+    num_neurons = found.signs.constraints.num_neurons
+    if found.vertices.shape[1] == 2:
+        ends = torch.bincount(found.edges.flatten(), minlength=found.num_vertices)
+        at_box = (found.signs.vertex_zeros >= num_neurons).any(dim=1)
+        return ((ends == 1) & ~at_box).any()
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import ends_inside
+
+        edges = found.edge_faces.numpy(), found.signs.edge_zeros.numpy()
+        return torch.tensor(ends_inside(*edges, num_neurons))
+    at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
+    return ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
 
 
 def _runs_repeat(found: ZeroSet, compiled: bool) -> Bool[Tensor, ""]:

@@ -69,6 +69,21 @@ def repeats_a_run(corners, offsets, num_vertices):
 
 @kernel
 @no_type_check
+def ends_inside(edge_faces, edge_zeros, num_neurons):
+    """Whether an edge that has no two polygons lies on no plane of the box."""
+    for edge in range(len(edge_faces)):
+        if edge_faces[edge, 0] >= 0 and edge_faces[edge, 1] >= 0:
+            continue
+        is_at_box = False
+        for zero in edge_zeros[edge]:
+            is_at_box |= zero >= num_neurons
+        if not is_at_box:
+            return True
+    return False
+
+
+@kernel
+@no_type_check
 def has_flat_fold(edge_faces, gradients, flattest):
     """Whether the gradients of the two polygons at an edge differ by rounding alone.
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from shapeopt.compiled import in_parts, kernel, small_kernel
+from shapeopt.sorting import argsort
 
 SMALL = 256
 """Up to so many points are done in one part: threads would cost more."""
@@ -32,7 +33,7 @@ class TriangleTree:
         self._lowest = coordinates.min(axis=1)
         self._side = max((coordinates.max(axis=1) - self._lowest).max(), 1e-300)
         places = _places(vertices, triangles, self._lowest, self._side)
-        self._order = np.argsort(places)
+        self._order = argsort(places)
         self._places = places[self._order]
         corners = triangles.take(self._order, axis=0)
         self._corners = vertices.take(corners, axis=0).reshape(-1, 9)
@@ -48,7 +49,7 @@ class TriangleTree:
         """
         places = _places(points, np.arange(len(points))[:, None], self._lowest, self._side)
         # Neighbours one after the other: they look at the same boxes.
-        turn = np.argsort(places)
+        turn = argsort(places)
         guess = np.searchsorted(self._places[1:], places[turn])
         found = np.empty(len(points), np.int64), np.empty((len(points), 3))
         given = points, turn, guess, (self._corners, self._boxes), found

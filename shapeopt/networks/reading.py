@@ -1,5 +1,6 @@
 """Reads any piecewise-affine network as affine layers with ReLUs between them."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,19 +76,28 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
         InputError: for what is not known to be piecewise affine, with the module and the function;
             and for weights that are NaN or infinite.
     """
-    network = in_float32(_unwrapped(network))
+    network = _unwrapped(network)
+    layers = _plain_layers(network)
+    if layers is not None and all(
+        part.dtype not in HALF for layer in layers for part in (layer.weight, layer.bias)
+    ):
+        reading = Reading(layers, layers[0].weight.dtype, is_plain=True)
+    else:
+        reading = _read_other(network, dimension)
+    _check_finite(reading.layers)
+    return reading
+
+
+def _read_other(network: nn.Module, dimension: int | None) -> Reading:
+    """What is read of a network that is encoded, or has to be run."""
+    network = in_float32(network)
     if isinstance(network, InFloat32):
-        warnings.warn("the network's half-precision weights are computed in float32", stacklevel=2)
+        warnings.warn("the network's half-precision weights are computed in float32", stacklevel=3)
     if isinstance(network, torch.jit.ScriptModule):
         network = ScriptNetwork(network)
     if (layers := _encoded_layers(network)) is not None:
-        reading = Reading(layers, layers[0].weight.dtype)
-    elif (layers := _plain_layers(network)) is not None:
-        reading = Reading(layers, layers[0].weight.dtype, is_plain=True)
-    else:
-        reading = _run_on_forms(network, dimension)
-    _check_finite(reading.layers)
-    return reading
+        return Reading(layers, layers[0].weight.dtype)
+    return _run_on_forms(network, dimension)
 
 
 def affine_layers(network: nn.Module, dimension: int | None = None) -> list[AffineLayer]:
@@ -110,10 +120,9 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
     Raises:
         InputError: if the two differ by more than rounding.
     """
-    network = in_float32(_unwrapped(network))
     if reading.is_plain and _form_run.get(network) == reading.form():
         return
-    layers = reading.layers
+    given, network, layers = network, in_float32(_unwrapped(network)), reading.layers
     weight = layers[0].weight
     eps = torch.finfo(reading.dtype).eps
     generator = torch.Generator().manual_seed(0)
@@ -142,7 +151,7 @@ def check_reading(network: nn.Module, reading: Reading, lower: Tensor, upper: Te
             "numbers, a rounding); give a module that computes each point by itself"
         )
     if reading.is_plain:
-        _form_run[network] = reading.form()
+        _form_run[given] = reading.form()
 
 
 def _values_and_terms(layers: Sequence[AffineLayer], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -313,7 +322,8 @@ def _check_finite(layers: Sequence[AffineLayer]) -> None:
     if layers[0].encoding is not None:
         parts["the encoding"] = layers[0].encoding.features
     numbers = [part.detach().flatten() for some in parts.values() for part in some]
-    if bool(torch.cat(numbers).isfinite().all()):
+    # Where a number is not finite, the sum is not; a sum that overflows is looked at as well.
+    if math.isfinite(torch.cat(numbers).sum()):
         return
     for name, some in parts.items():
         bad = sum(int((~torch.isfinite(part)).sum()) for part in some)

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 import shapeopt
+from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.differentiate import (
     active_gradients,
     affine_gradients,
     differentiable_vertices,
+    outputs_at,
 )
 from shapeopt.extraction.extract import prepare
 from shapeopt.losses import EdgeLength, FaceCount, Smoothness
@@ -142,7 +144,8 @@ def test_the_compiled_gradients_are_those_of_torch(sizes):
     rows = active_gradients(layers, signs.constraints, signs.vertex_zeros, signs.vertex_plus_bits)
     rows[0, 2] = rows[0, 1]  # singular: this vertex stays, and has no gradient
     rows[1, 2] = rows[1, 1] + 1e-5 * rows[1, 2]  # a step too long: it stays
-    vertices = near, signs.vertex_zeros, signs.vertex_plus_bits, rows
+    known = AtVertices(rows, rows.new_empty(len(rows), 0))
+    vertices = near, signs.vertex_zeros, signs.vertex_plus_bits, known
 
     def moved(compiled: bool) -> torch.Tensor:
         given = layers, box, signs.constraints, *vertices
@@ -153,6 +156,7 @@ def test_the_compiled_gradients_are_those_of_torch(sizes):
         return affine_gradients(layers, *cells, compiled=compiled)
 
     parameters = list(network.parameters())
+    assert torch.equal(moved(True)[:2], near[:2])
     for function in (moved, slopes):
         plain, compiled = function(False), function(True)
         assert torch.allclose(plain, compiled, rtol=0, atol=1e-12)
@@ -162,4 +166,27 @@ def test_the_compiled_gradients_are_those_of_torch(sizes):
         for one, other in zip(expected, found, strict=True):
             if one is not None:
                 assert torch.allclose(one, other, rtol=0, atol=1e-8 * float(one.abs().amax()))
-    assert torch.equal(moved(True)[:2], near[:2])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_solved_vertices_have_the_gradient_of_a_step_to_them(dtype, tolerance):
+    network = centred_mlp(3, 40, 33, 7, 1, seed=0).double()
+    surface = shapeopt.extract_surface(network).detach()
+    signs = surface.signs
+    layers, box = prepare(network, (-0.5, 0.5), torch.float64)
+    cells = signs.constraints, surface.vertices, signs.vertex_zeros, signs.vertex_plus_bits
+    rows = active_gradients(layers, cells[0], *cells[2:])
+    outputs = outputs_at(layers, cells[0], cells[1], cells[3]).to(dtype)
+    solved = differentiable_vertices(
+        layers, box, *cells, AtVertices(rows, outputs), compiled=True, sums_in=dtype
+    )
+    assert torch.equal(solved, surface.vertices)
+    stepped = differentiable_vertices(layers, box, *cells, compiled=True, sums_in=dtype)
+    torch.manual_seed(0)
+    up, parameters = torch.randn_like(solved), list(network.parameters())
+    plain = differentiable_vertices(layers, box, *cells)
+    expected = torch.autograd.grad(plain, parameters, up)
+    for vertices in (solved, stepped):
+        found = torch.autograd.grad(vertices, parameters, up)
+        for one, other in zip(expected, found, strict=True):
+            assert torch.allclose(one, other, rtol=0, atol=tolerance * float(one.abs().amax()))

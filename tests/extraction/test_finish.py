@@ -46,12 +46,14 @@ def without_a_segment(found: ZeroSet) -> ZeroSet:
     )
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("dimension", "broken"), [(3, without_a_polygon), (2, without_a_segment)])
-def test_a_surface_that_ends_inside_the_box_is_refused(dimension, broken):
+def test_a_surface_that_ends_inside_the_box_is_refused(dimension, broken, compiled):
     layers, box, found = cells_of(centred_mlp(dimension, 10, 8, 1, seed=0))
-    finish(layers, box, found)
+    assert (found.signs.vertex_zeros >= found.signs.constraints.num_neurons).any()
+    finish(layers, box, found, compiled=compiled and dimension == 3)
     with pytest.raises(ExtractionError, match="ends inside the box"):
-        finish(layers, box, broken(found))
+        finish(layers, box, broken(found), compiled=compiled and dimension == 3)
 
 
 def test_a_surface_that_is_wound_two_ways_is_refused():

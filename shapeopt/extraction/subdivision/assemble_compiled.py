@@ -15,6 +15,7 @@ from shapeopt.complex.skeleton import Skeleton
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.mesh.polygons import does_not_close_up
+from shapeopt.sorting import argsort
 
 
 class _Edges(NamedTuple):
@@ -69,7 +70,7 @@ def polygons_of(skeleton: Skeleton, edges: Int64[Tensor, "e"]) -> ZeroSet:
         constraints.num_neurons,
     )
     found = _Found(*_find(every))
-    order = np.argsort(found.keys)
+    order = argsort(found.keys)
     kept, ends = _renumber(every, len(skeleton.vertices))
     offsets, corners, sides, is_closed = _arrange(found, order, ends, len(kept))
     if not is_closed:

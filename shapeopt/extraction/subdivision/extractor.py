@@ -77,7 +77,14 @@ class Subdivision(Extractor):
 
         def surface(ulps: int) -> PolyhedralSurface:
             found = self._cells(constant, box, ulps)
-            return finish(layers, box, found, all_folds=self.all_folds, compiled=compiled)
+            return finish(
+                layers,
+                box,
+                found,
+                all_folds=self.all_folds,
+                compiled=compiled,
+                sums_in=unit.weights_in,
+            )
 
         return consistently(surface)
 

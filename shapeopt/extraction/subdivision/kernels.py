@@ -164,6 +164,7 @@ class Scratch(NamedTuple):
 
 
 # Lowest set bit of a 32-bit word: (word & -word) * constant has a different top 5 bits for each.
+# With the one instruction of bits.py a cut takes a sixth longer.
 _DE_BRUIJN = np.zeros(32, np.int64)
 for _bit in range(32):
     _DE_BRUIJN[((1 << _bit) * 0x077CB531 & 0xFFFFFFFF) >> 27] = _bit

@@ -10,12 +10,13 @@ from torch import Tensor
 from shapeopt.compiled import kernel
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
+from shapeopt.sorting import argsort
 
 
 def in_order(cells: ZeroCells) -> ZeroCells:
     """See :meth:`ZeroCells.in_order`; in 3D."""
     arrays = arrays_of(cells)
-    return _cells_of(_ordered(np.argsort(arrays[0]), *arrays))
+    return _cells_of(_ordered(argsort(arrays[0]), *arrays))
 
 
 def retained(

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from shapeopt.compiled import in_parts
 from shapeopt.complex.box import Box
+from shapeopt.complex.keys_compiled import keys_of_cells
 from shapeopt.extraction.tolerances import LONGEST_CORRECTION, MARGIN_ULPS
 from shapeopt.extraction.tracing import cells_compiled, equal_keys_compiled, kernels
 from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.following import followed
-from shapeopt.extraction.tracing.plain import ZeroCellSolver, does_not_close
+from shapeopt.extraction.tracing.plain import Scale, Solved, ZeroCellSolver, does_not_close
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
@@ -34,7 +35,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
 
     is_compiled = True
 
-    def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float64[Tensor, "hidden"]):
+    def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Scale):
         super().__init__(layers, box, scale)
         weights = [layer.weight.numpy().T.ravel() for layer in layers]
         past = np.zeros(kernels.PAST)
@@ -68,6 +69,13 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def seen(self, known: Int64[Tensor, "k"]) -> SeenCells:
         """As in :class:`ZeroCellSolver`."""
         return cells_compiled.SeenCellsInTable(known)
+
+    def cell_keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
+        """As in :class:`ZeroCellSolver`."""
+        if self.simplices is not None:
+            return super().cell_keys(plus_bits)
+        output = torch.tensor([[self.constraints.output]]).expand(len(plus_bits), 1)
+        return keys_of_cells(self.keys, plus_bits, output)
 
     def follow(
         self,
@@ -137,18 +145,22 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         vertices: Float64[Tensor, "v 3"],
         zeros: Int64[Tensor, "v 3"],
         plus_bits: Int32[Tensor, "v words"],
-    ) -> tuple[Float64[Tensor, "v 3"], Bool[Tensor, "v"], Float64[Tensor, "v 3 3"]]:
+        outputs_in: torch.dtype | None = None,
+    ) -> Solved:
         """As in :class:`ZeroCellSolver`."""
         count = len(vertices)
         regions = self._regions(plus_bits, vertices)
+        has_outputs = outputs_in is not None and self.simplices is None
         margins = kernels.Margins(self.size.numpy(), MARGIN_ULPS * kernels.EPS)
         room = kernels.SolvedRoom(
-            np.empty((count, 3)), np.empty(count, np.bool_), np.empty((count, 3, 3))
+            np.empty((count, 3)),
+            np.empty(count, np.bool_),
+            np.empty((count, 3, 3)),
+            np.empty(
+                (count, self.num_hidden if has_outputs else 0),
+                np.float32 if outputs_in == torch.float32 else np.float64,
+            ),
         )
         given = self._net, regions, zeros.numpy(), margins, room
         in_parts(kernels.solve_vertices, count, SMALL, *given)
-        return (
-            torch.from_numpy(room.positions),
-            torch.from_numpy(room.holds),
-            torch.from_numpy(room.rows),
-        )
+        return Solved(*(torch.from_numpy(part) for part in room))

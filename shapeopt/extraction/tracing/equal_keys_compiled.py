@@ -10,13 +10,14 @@ from torch import Tensor
 
 from shapeopt.compiled import kernel
 from shapeopt.extraction.tracing.equal_keys import Distinct
+from shapeopt.sorting import argsort
 
 
 def distinct(keys: Int64[Tensor, "n"]) -> Distinct:
     """See :class:`Distinct`."""
     number, first, second, counts = _number(keys.numpy())
     named = keys.numpy()[first]
-    order = np.argsort(named)
+    order = argsort(named)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     found = named[order], first[order], second[order], counts[order], place[number]

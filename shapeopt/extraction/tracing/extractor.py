@@ -20,12 +20,12 @@ from shapeopt.extraction.finish import finish
 from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision.extractor import Subdivision
 from shapeopt.extraction.tracing.assemble import assemble
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.plain import Scale, ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import (
     RESOLUTION,
     find_seeds,
+    measured_scale,
     subdivided_seeds,
-    typical_sizes,
 )
 from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.extraction.tracing.trace import follow, starts_at
@@ -109,9 +109,12 @@ class Tracing(Extractor):
     def _trace(self, network: nn.Module, unit: Conditioned) -> PolyhedralSurface:
         """The surface, warm if there is a last one; it becomes the last one itself."""
         constant, box, last = without_graph(unit.layers), unit.box, self._last
-        scale = last.scale if last else typical_sizes(constant, box)
+        scale = last.scale if last else measured_scale(constant, box)
         solver = zero_cell_solver(constant, box, scale, self.backend)
-        solved = solve_again(solver, last.found) if last else None
+        # A GPU computes what a gradient needs in less time than it takes to pick what is known.
+        keeps = carries_gradient(unit.layers) and box.lower.device.type == "cpu"
+        outputs_in = unit.weights_in if keeps else None
+        solved = solve_again(solver, last.found, outputs_in) if last else None
         cells = None
         if last is not None and solved is not None:
             cells = retrace(solver, last.cells, last.found, solved)
@@ -122,15 +125,21 @@ class Tracing(Extractor):
             cells = follow(solver, starts_at(solver, seeds, cells), cells)
             calls_to_search = self.search_every
         cells = solver.in_order(cells)
-        found, rows_at = assemble(solver, cells), None
-        # A GPU computes gradients in less time than it takes to pick those that are known.
-        if carries_gradient(unit.layers) and box.lower.device.type == "cpu":
-            solved = solved_at(solver, found, solved)
-            found, rows_at = moved(found, solved), solved.rows_of
+        found, known_at = assemble(solver, cells), None
+        if keeps:
+            solved = solved_at(solver, found, solved, outputs_in)
+            found, solved = moved(solver, found, solved)
+            known_at = solved.known_at
         self._last = _Last(weakref.ref(network), box, scale, cells, found, calls_to_search)
         compiled = is_compiled(self.backend, box.lower.device, exists=box.dimension == 3)
         surface = finish(
-            unit.layers, box, found, rows_at, all_folds=self.all_folds, compiled=compiled
+            unit.layers,
+            box,
+            found,
+            known_at,
+            all_folds=self.all_folds,
+            compiled=compiled,
+            sums_in=unit.weights_in,
         )
         if has_copies(surface.vertices.detach(), compiled=compiled):
             raise ExtractionError(
@@ -179,7 +188,7 @@ class _Last:
     Attributes:
         network: that the surface is of; it may have been deleted since.
         box: the domain.
-        scale: size of the hidden neurons' values, measured at the cold start.
+        scale: measured at the cold start.
         cells: of the zero set.
         found: the mesh that they make.
         calls_to_search: calls that can go by before the next search of the seeds.
@@ -187,7 +196,7 @@ class _Last:
 
     network: weakref.ref[nn.Module]
     box: Box
-    scale: Float[Tensor, "hidden"]
+    scale: Scale
     cells: ZeroCells
     found: ZeroSet
     calls_to_search: int

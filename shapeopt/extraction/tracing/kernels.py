@@ -9,6 +9,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
+from shapeopt.bits import lowest_bit
 from shapeopt.compiled import kernel, small_kernel
 from shapeopt.vectors import larger, loaded, multiply_add, number, repeated, store
 
@@ -16,6 +17,9 @@ EPS = np.finfo(np.float64).eps
 
 PAST = 7
 """How far past the end of a row neurons are read, eight at a time."""
+
+_SIGNS = 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1.0
+"""The signs of eight neurons by the byte that holds them."""
 
 EIGHTHS = 8
 """Groups of lines whose nearest say which ones a polygon is first tried with."""
@@ -101,6 +105,7 @@ class SolvedRoom(NamedTuple):
     positions: np.ndarray  # [v, 3]
     holds: np.ndarray  # [v], whether the other signs hold there
     rows: np.ndarray  # [v, 3, 3], gradients of the zeros
+    outputs: np.ndarray  # [v, hidden], what the hidden neurons pass on there; or without columns
 
 
 class Turning(NamedTuple):
@@ -149,9 +154,9 @@ def walk_polygons(part, start, stop, net, regions, settings, room):
     rows = max(len(regions.points), 1)
     first, last = len(corners) * start // rows, len(corners) * stop // rows
     found = first
+    outline = constraints, corners
     for row in range(start, stop):
-        free = constraints[found:last], corners[found:last]
-        count = _walk_polygon(net, regions, row, settings, tools, *free)
+        count = _walk_polygon(net, regions, row, settings, tools, outline, (found, last))
         if count < 0:
             return first, -1
         counts[row] = count
@@ -175,10 +180,10 @@ def follow(net, settings, turning, queue, room, seen, counts):
     tools, mask = _tools(net, settings), len(seen.keys) - 1
     no_maps = np.empty((4, 0, 3)), np.empty((4, 0, 6))
     regions = Regions(queue.plus_bits, queue.points, *no_maps)
+    outline, last = (room.constraints, room.corners), len(room.corners)
     while start < num_queued:
         first = room.offsets[start]
-        free = room.constraints[first:], room.corners[first:]
-        count = _walk_polygon(net, regions, start, settings, tools, *free)
+        count = _walk_polygon(net, regions, start, settings, tools, outline, (first, last))
         if count == 0:
             return (start, num_queued, num_seen), True
         is_short = num_queued + count > len(queue.keys) or 2 * (num_seen + count) > mask
@@ -236,24 +241,30 @@ def _tools(net, settings):
     )
 
 
-@kernel
+@small_kernel
 @no_type_check
-def _walk_polygon(net, regions, row, settings, tools, constraints, corners):
+def _walk_polygon(net, regions, row, settings, tools, outline, free):
     """Fills in the corners of a polygon and the constraints of its edges.
+
+    Args:
+        outline: room for the constraint of each edge, and for where it starts.
+        free: the first place there that may be filled, and the one after the last. (To hand over
+            slices would take an eighth of the time of a polygon.)
 
     Returns how many, 0 if it does not close, -1 if there was no room for them.
     """
     maps, plane, every, near = tools
     frame, origin = plane.frame, plane.origin
-    _affine_maps(net, regions, row, maps)
+    _affine_maps(net, regions, row, True, maps)
     _find_plane(maps, net.output, plane)
     _cut_plane(maps, settings.shift, net.output, plane, every)
     longest, total = settings.longest_correction, len(settings.shift)
     chosen, reach = _choose_nearest(every, near)
-    count = _walk(near, chosen, reach, longest, constraints, corners) if chosen else 0
+    count = _walk(near, chosen, reach, longest, outline, free) if chosen else 0
     if count == 0:
-        count = _walk(every, total, np.inf, longest, constraints, corners)
-    for i in range(count):
+        count = _walk(every, total, np.inf, longest, outline, free)
+    corners, (first, _) = outline[1], free
+    for i in range(first, first + count):
         s, t = corners[i, 0], corners[i, 1]
         for k in range(3):
             point = regions.points[row, k]
@@ -273,26 +284,24 @@ def _room_for_maps(net, total):
     return AffineMaps(lines, np.ones(total), np.empty(net.widths.max(), np.int64))
 
 
-@kernel
+@small_kernel
 @no_type_check
-def _affine_maps(net, regions, row, maps):
-    """Fills in the maps of one region."""
+def _affine_maps(net, regions, row, is_new_point, maps):
+    """Fills in the maps of one region; the values of the first layer only if its point is not that
+    of the maps that are there."""
     plus_bits, points = regions.plus_bits, regions.points
     lines, sign, active = maps.lines, maps.sign, maps.active
     is_encoded = regions.inputs.shape[1] > 0
     if is_encoded:
         _add_encoded(net, regions, row, lines)
-    else:
+    elif is_new_point:
         _add_point(net, points[row], lines[0])
     first = net.widths[1]
     for layer in range(1, len(net.widths) - 1):
-        num_in, word = net.widths[layer], net.words[layer - 1]
-        previous, count = first - num_in, 0
-        for i in range(num_in):
-            bit = (plus_bits[row, word + (i >> 5)] >> np.uint32(i & 31)) & np.uint32(1)
-            active[count] = i
-            count += bit
-            sign[previous + i] = 2.0 * bit - 1.0
+        previous = first - net.widths[layer]
+        count = _unpack(plus_bits, row, net.words[layer - 1], (previous, first), sign, active)
+        for j in range(PAST):
+            sign[first + j] = 1.0
         if first == net.output:
             _add_output(net, lines, (active, count), previous, 0.0)
         else:
@@ -301,11 +310,36 @@ def _affine_maps(net, regions, row, maps):
     if is_encoded:
         lines[:, first : first + 6] = regions.sides[:, row]
         return
-    lines[1:, first : first + 6] = 0
     for k in range(3):
         x, plane = points[row, k], first + 2 * k
         lines[0, plane], lines[0, plane + 1] = x - net.lower[k], net.upper[k] - x
-        lines[1 + k, plane], lines[1 + k, plane + 1] = 1, -1
+        for axis in range(3):
+            slope = 1.0 if axis == k else 0.0
+            lines[1 + axis, plane], lines[1 + axis, plane + 1] = slope, -slope
+
+
+@small_kernel
+@no_type_check
+def _unpack(plus_bits, row, word, neurons, sign, active):
+    """Puts 1 for the neurons that are + and -1 for the others into ``sign``, up to whole eights,
+    and the places of those that are + among the neurons into ``active``. Returns how many.
+
+    Args:
+        word: the column of the signs that the first of the neurons is in.
+        neurons: the first and the one after the last, a layer.
+    """
+    count, (first, stop) = 0, neurons
+    for start in range(first, stop, 32):
+        bits = plus_bits[row, word + ((start - first) >> 5)]
+        for at in range(start, min(start + 32, stop), 8):
+            octet = 8 * np.int64((bits >> np.uint32(at - start)) & np.uint32(255))
+            store(sign, at, loaded(_SIGNS, octet))
+            store(sign, at + 4, loaded(_SIGNS, octet + 4))
+        while bits != 0:
+            active[count] = start - first + lowest_bit(bits)
+            bits &= bits - np.uint32(1)
+            count += 1
+    return count
 
 
 @small_kernel
@@ -429,7 +463,7 @@ def _raise(values, floor, first, after):
         store(values, at, larger(loaded(values, at), loaded(floor, at)))
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _find_plane(maps, output, plane):
     """Fills in the plane f = 0."""
@@ -466,7 +500,7 @@ def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _cut_plane(maps, shift, output, plane, every):
     """Fills in the lines of all constraints; f itself becomes a constant."""
@@ -483,7 +517,7 @@ def _cut_plane(maps, shift, output, plane, every):
     values[output], slopes_s[output], slopes_t[output], shifts[output] = 1, 0, 0, 0
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _squared_distances(values, slopes_s, slopes_t, squared):
     """Of lines from the base, negative outside: rounding may put it there, and then the line it is
@@ -494,7 +528,7 @@ def _squared_distances(values, slopes_s, slopes_t, squared):
         squared[j] = distance if size > 0 else np.inf
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _choose_nearest(every, near):
     """Copies lines near to the base into ``near``: those no further away than the furthest of the
@@ -526,7 +560,7 @@ def _choose_nearest(every, near):
 
 @kernel
 @no_type_check
-def _walk(lines, count, reach, longest_correction, constraints, corners):
+def _walk(lines, count, reach, longest_correction, outline, free):
     """Walks round a polygon, from the foot point on its nearest line.
 
     Args:
@@ -535,8 +569,7 @@ def _walk(lines, count, reach, longest_correction, constraints, corners):
         reach: squared distance from the base within which no line is missing.
         longest_correction: where taking the shifts away would move a corner further, its lines
             are parallel up to rounding, and it stays.
-        constraints: room for the constraint of each edge.
-        corners: room for where it starts, in coordinates of the plane.
+        outline, free: as for ``_walk_polygon``; corners in coordinates of the plane.
 
     Returns its number of corners, 0 if the walk leaves the reach or does not come back, -1 if
     there is no room.
@@ -549,6 +582,7 @@ def _walk(lines, count, reach, longest_correction, constraints, corners):
     foot = -values[start] / size
     s, t = foot * slopes_s[start], foot * slopes_t[start]
     current, previous = start, start
+    (constraints, corners), (first, last) = outline, free
     for step in range(count):
         at = current, previous, s, t
         line, shortest = _next_line(values, slopes_s, slopes_t, lengths, at)
@@ -557,14 +591,15 @@ def _walk(lines, count, reach, longest_correction, constraints, corners):
         s, t = s + length * slopes_t[current], t + length * -slopes_s[current]
         if not s * s + t * t < reach:
             return 0
-        if step == len(constraints):
+        place = first + step
+        if place == last:
             return -1
-        constraints[step] = numbers[line]
+        constraints[place] = numbers[line]
         step_s, step_t = _without_shift(slopes_s, slopes_t, shifts, current, line)
-        corners[step, 0], corners[step, 1] = s, t
+        corners[place, 0], corners[place, 1] = s, t
         if max(abs(step_s), abs(step_t)) < longest_correction:
-            corners[step, 0] += step_s
-            corners[step, 1] += step_t
+            corners[place, 0] += step_s
+            corners[place, 1] += step_t
         if line == start:
             return step + 1
         previous, current = current, line
@@ -609,15 +644,18 @@ def _without_shift(slopes_s, slopes_t, shifts, one, two):
 @kernel
 @no_type_check
 def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
-    """Newton's step from each vertex, whether the other signs hold where it leads, and the
-    gradients of the zeros."""
+    """Newton's step from each vertex, whether the other signs hold where it leads, the gradients of
+    the zeros, and what hidden neurons pass on there."""
     size, fraction, points = margins.size, margins.fraction, regions.points
-    positions, holds, rows = room.positions, room.holds, room.rows
+    positions, holds, rows, outputs = room.positions, room.holds, room.rows, room.outputs
     maps, values = _room_for_maps(net, len(size)), np.empty(len(size))
     lines, sign = maps.lines, maps.sign
     inverse, step = np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
-        _affine_maps(net, regions, vertex, maps)
+        is_new_point = vertex == start
+        for k in range(3):
+            is_new_point |= points[vertex, k] != points[vertex - 1, k]
+        _affine_maps(net, regions, vertex, is_new_point, maps)
         row = rows[vertex]
         for i in range(3):
             for k in range(3):
@@ -625,17 +663,19 @@ def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
         sharpness = _newton_step(lines, zeros, vertex, row, inverse, step)
         for k in range(3):
             positions[vertex, k] = points[vertex, k] + step[k]
+        _step_away(lines, sign, step, values)
+        for j in range(outputs.shape[1]):
+            outputs[vertex, j] = values[j] if sign[j] > 0 else 0.0
         if not sharpness < 1 / EPS:
             holds[vertex] = False
             continue
-        _step_away(lines, sign, step, values)
         values[net.output] = np.inf
         for i in range(3):
             values[zeros[vertex, i]] = np.inf
         holds[vertex] = _all_exceed(values, size, fraction * (1 + np.sqrt(sharpness)))
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _newton_step(lines, zeros, vertex, row, inverse, step):
     """Fills in the step to where the zeros of a vertex meet, given their gradients.
@@ -658,7 +698,7 @@ def _newton_step(lines, zeros, vertex, row, inverse, step):
     return sharpness if determinant != 0 else np.inf
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _step_away(lines, sign, step, values):
     """Fills in the constraints' values a step away, positive where their signs hold."""
@@ -669,7 +709,7 @@ def _step_away(lines, sign, step, values):
         values[j] = sign[j] * moved
 
 
-@kernel
+@small_kernel
 @no_type_check
 def _all_exceed(values, size, fraction):
     """Whether every value is more than the fraction of its typical size."""

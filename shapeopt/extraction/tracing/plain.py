@@ -14,9 +14,10 @@ axis-aligned neurons) lie next to each other in a fixed order, as they do after 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.box import Box
@@ -64,19 +65,61 @@ BLOCK = 2**15
 _EPS = torch.finfo(torch.float64).eps
 
 
+class Scale(NamedTuple):
+    """What rounding is measured by, in float64.
+
+    Attributes:
+        size: the typical largest size of each constraint's values in the box.
+        shift: a value of at least minus this is +.
+    """
+
+    size: Float64[Tensor, "constraints"]
+    shift: Float64[Tensor, "constraints"]
+
+    @staticmethod
+    def of(layers: Sequence[AffineLayer], box: Box, sizes: Float64[Tensor, "hidden"]) -> "Scale":
+        """The scale of a network in a box, given its hidden neurons' sizes."""
+        sides = (box.upper - box.lower).repeat_interleave(2)
+        size = torch.cat([sizes, sides[:1], sides])
+        order = torch.arange(1, len(sizes) + 1, device=sizes.device)
+        shift = ROUNDING_ULPS * _EPS * order * sizes
+        shift = torch.nn.functional.pad(shift, (0, 1 + 2 * box.dimension))
+        # Linear neurons are + everywhere: far on that side of every line, whatever their values.
+        linear = linear_neurons(layers)
+        if linear is not None:
+            shift[linear] = torch.inf
+            size[linear] = -torch.inf
+        return Scale(size, shift)
+
+
+class Solved(NamedTuple):
+    """Where the zeros of vertices meet.
+
+    Attributes:
+        positions: where that is.
+        holds: whether the vertices' other signs hold there, by a safe margin.
+        rows: the gradients of the zeros.
+        outputs: what the hidden neurons pass on there; without columns if that was not wanted.
+    """
+
+    positions: Float64[Tensor, "v d"]
+    holds: Bool[Tensor, "v"]
+    rows: Float64[Tensor, "v d d"]
+    outputs: Float[Tensor, "v hidden"]
+
+
 class ZeroCellSolver:
     """Finds cells from sign patterns, and vertices from their zeros; in plain torch.
 
     Args:
         layers: affine layers without graph, in float64.
         box: the domain, in float64 and on the same device.
-        scale: typical largest size of each hidden neuron's values in the box: what rounding is
-            measured by.
+        scale: what rounding is measured by.
     """
 
     is_compiled = False
 
-    def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"]):
+    def __init__(self, layers: Sequence[AffineLayer], box: Box, scale: Scale):
         self.layers = layers
         self.box = box
         encoding = layers[0].encoding
@@ -88,16 +131,8 @@ class ZeroCellSolver:
         self.num_hidden = self.constraints.output
         numbers = CHUNK_NUMBERS if device.type == "cpu" else CHUNK_NUMBERS_OF_DEVICE
         self.chunk = max(numbers // self.constraints.num_constraints, 1)
-        sides = (box.upper - box.lower).repeat_interleave(2)
-        self.size = torch.cat([scale.to(sides.dtype), sides[:1], sides])
-        order = torch.arange(1, self.num_hidden + 1, device=device)
-        shift = ROUNDING_ULPS * _EPS * order * scale
-        self.shift = torch.nn.functional.pad(shift, (0, 1 + 2 * box.dimension))
-        # Linear neurons are + everywhere: far on that side of every line, whatever their values.
+        self.size, self.shift = scale
         self.linear = linear_neurons(layers)
-        if self.linear is not None:
-            self.shift[self.linear] = torch.inf
-            self.size[self.linear] = -torch.inf
 
     def plus_bits_at(self, points: Float[Tensor, "n d"]) -> Int32[Tensor, "n words"]:
         """Packed + signs of the regions that points of the zero set lie in; f counts as 0."""
@@ -336,29 +371,30 @@ class ZeroCellSolver:
         vertices: Float[Tensor, "v d"],
         zeros: Int64[Tensor, "v d"],
         plus_bits: Int32[Tensor, "v words"],
-    ) -> tuple[Float[Tensor, "v d"], Bool[Tensor, "v"], Float[Tensor, "v d d"]]:
-        """Where the zeros of vertices meet, whether their other signs hold there by a safe margin,
-        and the gradients of the zeros.
+        outputs_in: torch.dtype | None = None,
+    ) -> Solved:
+        """Where the zeros of vertices meet, from points near there.
 
         Args:
-            vertices: points near the ones wanted.
+            vertices: the points.
             zeros: the d constraints that are to be 0.
             plus_bits: packed + signs of each vertex.
+            outputs_in: dtype of the outputs, if they are wanted and the implementation knows them:
+                it is the compiled one, of a network without encoding.
         """
         given = vertices, zeros, plus_bits
         chunks = zip(*(part.split(self.chunk) for part in given), strict=True)
         parts = [self._solve_chunk(*chunk) for chunk in chunks]
         if len(parts) == 1:
             return parts[0]
-        positions, holds, rows = (torch.cat(part) for part in zip(*parts, strict=True))
-        return positions, holds, rows
+        return Solved(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _solve_chunk(
         self,
         vertices: Float[Tensor, "v d"],
         zeros: Int64[Tensor, "v d"],
         plus_bits: Int32[Tensor, "v words"],
-    ) -> tuple[Float[Tensor, "v d"], Bool[Tensor, "v"], Float[Tensor, "v d d"]]:
+    ) -> Solved:
         d = vertices.shape[1]
         masks = active_neurons(plus_bits, self.constraints, vertices.dtype)
         axes = torch.eye(d, dtype=vertices.dtype, device=vertices.device)
@@ -378,7 +414,7 @@ class ZeroCellSolver:
         margin = MARGIN_ULPS * _EPS * (1 + sharpness.sqrt())
         holds = values.mul_(self._signs(masks, len(values))) > margin[:, None] * self.size
         holds = holds.scatter_(1, zeros, True).all(dim=1) & (sharpness < 1 / _EPS)
-        return vertices + step, holds, rows
+        return Solved(vertices + step, holds, rows, rows.new_empty(len(rows), 0))
 
 
 def does_not_close() -> ExtractionError:

@@ -21,7 +21,7 @@ from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.simplices import middles_in_simplices
 from shapeopt.extraction.subdivision.subdivide import subdivide
 from shapeopt.extraction.tolerances import consistently, neuron_sizes
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.plain import Scale, ZeroCellSolver
 from shapeopt.mesh.ragged import owners_of
 from shapeopt.networks.affine import AffineLayer
 
@@ -126,8 +126,8 @@ def sample_grid(function: Function, box: Box, resolution: int) -> Samples:
 
 
 @torch.no_grad()
-def typical_sizes(layers: Sequence[AffineLayer], box: Box) -> Float[Tensor, "hidden"]:
-    """The size of each hidden neuron on a grid over the box, see ``tolerances.py``.
+def measured_scale(layers: Sequence[AffineLayer], box: Box) -> Scale:
+    """The scale by the size of each hidden neuron on a grid over the box, see ``tolerances.py``.
 
     Args:
         layers: without graph, in float64.
@@ -141,7 +141,7 @@ def typical_sizes(layers: Sequence[AffineLayer], box: Box) -> Float[Tensor, "hid
         largest = torch.maximum(points.amax(dim=0), -points.amin(dim=0))
         sizes.append(neuron_sizes(layer, before, largest))
         points, before = layer.activated(points), largest
-    return torch.cat(sizes)
+    return Scale.of(layers, box, torch.cat(sizes))
 
 
 @torch.no_grad()

@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
-from torch import Tensor
-
 from shapeopt.complex.box import Box
 from shapeopt.extraction.extractor import Backend, is_compiled
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.plain import Scale, ZeroCellSolver
 from shapeopt.networks.affine import AffineLayer
 
 
 def zero_cell_solver(
-    layers: Sequence[AffineLayer], box: Box, scale: Float[Tensor, "hidden"], backend: Backend
+    layers: Sequence[AffineLayer], box: Box, scale: Scale, backend: Backend
 ) -> ZeroCellSolver:
     """The solver for the box's dimension and device; arguments as for :class:`ZeroCellSolver`."""
     if not is_compiled(backend, box.lower.device, exists=box.dimension == 3):

@@ -18,16 +18,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
+from shapeopt.complex.at_vertices import AtVertices
+from shapeopt.complex.differentiate import outputs_at
 from shapeopt.complex.zero_set import ZeroSet
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.plain import Solved, ZeroCellSolver
 from shapeopt.extraction.tracing.trace import Starts, follow
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 FARTHEST = 1e-9
-"""What the solution of a vertex may be off by, in a box of size 1."""
+"""What each coordinate of a vertex's solution may be off by, in a box of size 1."""
 
 
 class SolvedVertices(NamedTuple):
@@ -35,20 +37,19 @@ class SolvedVertices(NamedTuple):
 
     Attributes:
         keys: their cell keys.
-        positions: where their zeros meet now.
-        holds: whether their other signs hold there, by a safe margin.
-        rows: gradients of their zeros, in the order of ``vertex_zeros``.
+        solved: where they are now, and what is known of the network there.
     """
 
     keys: Int64[Tensor, "v"]
-    positions: Float[Tensor, "v d"]
-    holds: Bool[Tensor, "v"]
-    rows: Float[Tensor, "v d d"]
+    solved: Solved
 
-    def rows_of(self, found: ZeroSet) -> Float[Tensor, "w d d"]:
-        """The rows at vertices of which none is missing here."""
-        keys = found.signs.vertex_keys
-        return self.rows if keys is self.keys else self.rows[torch.searchsorted(self.keys, keys)]
+    def known_at(self, found: ZeroSet) -> AtVertices:
+        """What is known at vertices of which none is missing here."""
+        keys, rows, outputs = found.signs.vertex_keys, self.solved.rows, self.solved.outputs
+        if keys is not self.keys:
+            place = torch.searchsorted(self.keys, keys)
+            rows, outputs = rows.index_select(0, place), outputs.index_select(0, place)
+        return AtVertices(rows, outputs)
 
 
 def retrace(
@@ -63,12 +64,16 @@ def retrace(
     """
     corner = found.face_vertices if solver.box.dimension == 3 else found.edges.flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    kept, plus_bits, middles = solver.retained(old, corner, solved.holds, solved.positions)
+    holds, positions = solved.solved.holds, solved.solved.positions
+    kept, plus_bits, middles = solver.retained(old, corner, holds, positions)
     return follow(solver, Starts(plus_bits, middles), kept)
 
 
 def solve_again(
-    solver: ZeroCellSolver, found: ZeroSet, chosen: Int64[Tensor, "v"] | None = None
+    solver: ZeroCellSolver,
+    found: ZeroSet,
+    outputs_in: torch.dtype | None = None,
+    chosen: Int64[Tensor, "v"] | None = None,
 ) -> SolvedVertices:
     """Solves the equations of (chosen) vertices of a zero set with the solver's weights.
 
@@ -79,27 +84,43 @@ def solve_again(
     every = signs.vertex_zeros.long(), signs.vertex_plus_bits, signs.vertex_keys
     zeros, plus_bits, keys = every if chosen is None else (part[chosen] for part in every)
     middle = ((solver.box.lower + solver.box.upper) / 2).expand(len(keys), -1)
-    return SolvedVertices(keys, *solver.solve_vertices(middle.contiguous(), zeros, plus_bits))
+    solved = solver.solve_vertices(middle.contiguous(), zeros, plus_bits, outputs_in)
+    return SolvedVertices(keys, solved)
 
 
 def solved_at(
-    solver: ZeroCellSolver, found: ZeroSet, solved: SolvedVertices | None
+    solver: ZeroCellSolver,
+    found: ZeroSet,
+    solved: SolvedVertices | None,
+    outputs_in: torch.dtype | None = None,
 ) -> SolvedVertices:
     """All vertices of a zero set solved, given those that are."""
     if solved is None:
-        return solve_again(solver, found)
+        return solve_again(solver, found, outputs_in)
     keys = found.signs.vertex_keys
     place = torch.searchsorted(solved.keys, keys).clamp_(max=len(solved.keys) - 1)
     new = torch.nonzero(solved.keys[place] != keys).flatten()
-    every = SolvedVertices(keys, *(part[place] for part in solved[1:]))
-    for part, of_new in zip(every[1:], solve_again(solver, found, new)[1:], strict=True):
-        part[new] = of_new
-    return every
+    every = Solved(*(part.index_select(0, place) for part in solved.solved))
+    of_new = solve_again(solver, found, outputs_in, new).solved
+    for part, some in zip(every, of_new, strict=True):
+        part.index_copy_(0, new, some)
+    return SolvedVertices(keys, every)
 
 
-def moved(found: ZeroSet, solved: SolvedVertices) -> ZeroSet:
+def moved(
+    solver: ZeroCellSolver, found: ZeroSet, vertices: SolvedVertices
+) -> tuple[ZeroSet, SolvedVertices]:
     """The zero set with its vertices where they are solved to be; where that leads far away,
-    through folds that are parallel up to rounding, they stay."""
-    is_near = (solved.positions - found.vertices).norm(dim=1) < FARTHEST
-    vertices = torch.where(is_near[:, None], solved.positions, found.vertices)
-    return replace(found, vertices=vertices)
+    through folds that are parallel up to rounding, they stay. And what is known where they are."""
+    positions, outputs = vertices.solved.positions, vertices.solved.outputs
+    is_near = (positions - found.vertices).abs_() < FARTHEST
+    if not bool(is_near.all()):
+        far = torch.nonzero(~is_near.all(dim=1)).flatten()
+        stay = found.vertices[far]
+        positions = positions.index_copy(0, far, stay)
+        if outputs.shape[1]:
+            bits = found.signs.vertex_plus_bits[far]
+            there = outputs_at(solver.layers, solver.constraints, stay, bits)
+            outputs = outputs.index_copy(0, far, there.to(outputs.dtype))
+    solved = vertices.solved._replace(positions=positions, outputs=outputs)
+    return replace(found, vertices=positions), vertices._replace(solved=solved)

@@ -11,7 +11,7 @@ from shapeopt import PolyhedralSurface
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
-from shapeopt.extraction.tracing.seeds import typical_sizes
+from shapeopt.extraction.tracing.seeds import measured_scale
 from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.networks.affine import without_graph
 from tests.sample_networks import random_mlp
@@ -94,4 +94,4 @@ def solver_of(network: nn.Module, backend: str) -> ZeroCellSolver:
     """The cells and vertices of a network in the box of size 1."""
     unit = condition(*prepare(network, (-0.5, 0.5), None))
     constant, domain = without_graph(unit.layers), unit.box
-    return zero_cell_solver(constant, domain, typical_sizes(constant, domain), backend)
+    return zero_cell_solver(constant, domain, measured_scale(constant, domain), backend)

@@ -1,15 +1,24 @@
 """Tracing that goes on from the last surface must give the surface of a cold start."""
 
+import dataclasses
+
 import pytest
 import torch
+from torch import nn
 
 import shapeopt
+from shapeopt.complex.differentiate import outputs_at
+from shapeopt.extraction.tracing.assemble import assemble
+from shapeopt.extraction.tracing.seeds import find_seeds
+from shapeopt.extraction.tracing.trace import follow, starts_at
+from shapeopt.extraction.tracing.warm_start import moved, solve_again
 from tests.extraction.tracing.comparing import (
     BACKENDS,
     assert_same,
     cells,
     centred_mlp,
     fit_step,
+    solver_of,
     tracer_of,
     trained_mlp,
 )
@@ -82,6 +91,28 @@ def test_another_network_starts_cold():
     assert torch.equal(surface.vertices, cold.vertices)
 
 
+def gradient_of(surface: shapeopt.PolyhedralSurface, network: nn.Module) -> tuple:
+    """Of edge lengths and angles, to the weights."""
+    measured = surface.edge_lengths().sum() + surface.dihedral_angles()[0].sum()
+    return torch.autograd.grad(measured, list(network.parameters()), allow_unused=True)[:-1]
+
+
+def test_vertices_that_are_solved_far_away_stay_and_have_their_own_outputs():
+    network = centred_mlp(3, 12, 9, 1, seed=0)
+    solver = solver_of(network, "compiled")
+    found = assemble(solver, follow(solver, starts_at(solver, find_seeds(solver, 8))))
+    vertices = solve_again(solver, found, torch.float64)
+    shifted = found.vertices.clone()
+    shifted[3] += 1e-6
+    after, known = moved(solver, dataclasses.replace(found, vertices=shifted), vertices)
+    expected = vertices.solved.positions.clone()
+    expected[3] = shifted[3]
+    assert torch.equal(after.vertices, expected)
+    given = solver.layers, solver.constraints, expected, found.signs.vertex_plus_bits
+    assert torch.allclose(known.solved.outputs, outputs_at(*given), rtol=0, atol=1e-12)
+    assert (known.solved.outputs - vertices.solved.outputs)[3].abs().max() > 1e-8
+
+
 def test_a_warm_start_is_a_cold_one_bit_for_bit():
     torch.manual_seed(0)
     network = shapeopt.sdf_network(12, 2)
@@ -93,6 +124,8 @@ def test_a_warm_start_is_a_cold_one_bit_for_bit():
         cold = shapeopt.extract_surface(network, method="trace", dtype=torch.float64)
         for name in ("vertices", "edges", "face_offsets", "face_vertices", "face_normals"):
             assert torch.equal(getattr(warm, name), getattr(cold, name)), name
+        one, other = (gradient_of(surface, network) for surface in (warm, cold))
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
         fit_step(network, optimiser, torch.zeros(1, 3), generator, radius=0.3)
 
 

@@ -9,11 +9,12 @@ from torch import nn
 
 import shapeopt
 from shapeopt import ExtractionError
+from shapeopt.complex.differentiate import outputs_at
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.assemble import assemble
 from shapeopt.extraction.tracing.plain import ZeroCellSolver
-from shapeopt.extraction.tracing.seeds import find_seeds, typical_sizes
+from shapeopt.extraction.tracing.seeds import find_seeds, measured_scale
 from shapeopt.extraction.tracing.trace import Starts, follow, starts_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
@@ -51,7 +52,7 @@ def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += shift * torch.randn_like(parameter)
-    (positions, holds, rows), compiled = (
+    (positions, holds, rows, _), compiled = (
         solver.solve_vertices(*given) for solver in both_solvers(network)
     )
     assert torch.equal(holds, compiled[1])
@@ -61,13 +62,32 @@ def test_the_compiled_vertices_are_those_of_torch(sizes, shift):
     assert torch.allclose(rows, compiled[2], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_solved_vertices_come_with_what_neurons_pass_on(sizes, dtype):
+    network = centred_mlp(*sizes, seed=0)
+    signs = shapeopt.extract_surface(network).signs
+    solver = solver_of(network, "compiled")
+    # All from one point: the kernel keeps what it knows of the point before.
+    middle = torch.zeros(len(signs.vertex_zeros), 3, dtype=torch.float64)
+    given = signs.vertex_zeros.long(), signs.vertex_plus_bits
+    solved = solver.solve_vertices(middle, *given, dtype)
+    at = solver.layers, solver.constraints, solved.positions, given[1]
+    assert solved.outputs.dtype == dtype
+    assert torch.allclose(solved.outputs.double(), outputs_at(*at), rtol=1e-6, atol=1e-9)
+    assert solver.solve_vertices(middle, *given).outputs.shape[1] == 0
+    plain = solver_of(network, "plain").solve_vertices(middle, *given)
+    assert torch.equal(solved.holds, plain.holds)
+    assert torch.allclose(solved.positions[solved.holds], plain.positions[solved.holds], atol=1e-9)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_vertices_that_are_no_numbers_do_not_hold(backend):
     network = centred_mlp(3, 10, 1, seed=0)
     signs = shapeopt.extract_surface(network).signs
     nowhere = torch.full((len(signs.vertex_zeros), 3), torch.nan, dtype=torch.float64)
     given = nowhere, signs.vertex_zeros.long(), signs.vertex_plus_bits
-    _, holds, _ = solver_of(network, backend).solve_vertices(*given)
+    _, holds, _, _ = solver_of(network, backend).solve_vertices(*given)
     assert not holds.any()
 
 
@@ -169,7 +189,7 @@ def test_fronts_that_come_round_are_an_error():
     surface = shapeopt.extract_surface(network).detach()
     unit = condition(*prepare(network, (-0.5, 0.5), None))
     constant, domain = without_graph(unit.layers), unit.box
-    solver = OneFacetSolver(constant, domain, typical_sizes(constant, domain))
+    solver = OneFacetSolver(constant, domain, measured_scale(constant, domain))
     # A vertex in the box where two folds cross, and one of the four polygons around it.
     inner = (surface.signs.vertex_zeros <= solver.constraints.output).all(dim=1)
     vertex = int(torch.nonzero(inner)[0])
