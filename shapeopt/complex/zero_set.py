@@ -19,6 +19,7 @@ class ZeroSet:
         face_planes: the box plane each polygon lies in, counted from 0; -1 for one of f = 0.
         has_caps: whether there may be polygons in a box plane.
         is_oriented: whether every polygon is counter-clockwise seen from f > 0.
+        slopes: the gradient of f on each polygon, without graph, if it is known.
     """
 
     vertices: Float[Tensor, "v d"]
@@ -30,6 +31,7 @@ class ZeroSet:
     face_planes: Int64[Tensor, "f"]
     has_caps: bool
     is_oriented: bool
+    slopes: Float[Tensor, "f d"] | None = None
 
     @property
     def num_vertices(self) -> int:

@@ -99,7 +99,9 @@ def _oriented(
     """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
     a cap the outward normal of the box plane."""
     cells = found.signs.constraints, found.signs.face_plus_bits
-    gradients = affine_gradients(layers, *cells, compiled=compiled, sums_in=sums_in)
+    gradients = found.slopes
+    if gradients is None or carries_gradient(layers):
+        gradients = affine_gradients(layers, *cells, compiled=compiled, sums_in=sums_in)
     if found.has_caps:
         gradients = _with_plane_normals(gradients, found.face_planes)
     if not found.is_oriented:

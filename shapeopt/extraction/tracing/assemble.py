@@ -70,6 +70,7 @@ def _mesh_of_polygons(
         torch.full_like(cells.keys, -1),
         has_caps=False,
         is_oriented=True,
+        slopes=cells.slopes,
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 import torch
 
-from shapeopt.compiled import kernel
+from shapeopt.compiled import in_parts, kernel
 from shapeopt.complex.signs import BitPositions, Constraints, ZobristKeys
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
@@ -14,16 +14,28 @@ from shapeopt.extraction.tracing.cells_compiled import arrays_of
 from shapeopt.extraction.tracing.equal_keys_compiled import distinct
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
+SMALL = 1 << 14
+"""Up to so many vertices are found in one part: handing work to threads would cost more."""
+
 
 class _Polygons(NamedTuple):
     """The arrays of :class:`ZeroCells`."""
 
     keys: np.ndarray
     plus_bits: np.ndarray
+    slopes: np.ndarray
     offsets: np.ndarray
     constraints: np.ndarray
     is_plus: np.ndarray
     corners: np.ndarray
+
+
+class _Vertices(NamedTuple):
+    """Room for what is known of vertices."""
+
+    positions: np.ndarray
+    zeros: np.ndarray
+    plus_bits: np.ndarray
 
 
 def mesh_of_polygons(
@@ -41,7 +53,13 @@ def mesh_of_polygons(
     if not agree:
         return None
     of_bits = bits.words.numpy(), bits.bits.numpy()
-    at, zeros, plus_bits = _vertices(polygons, first, owner, output, *of_bits)
+    count, words = len(first), cells.plus_bits.shape[1]
+    found_vertices = _Vertices(
+        np.empty((count, 3)), np.empty((count, 3), index), np.empty((count, words), np.int32)
+    )
+    given = polygons, (first, owner), output, of_bits, found_vertices
+    in_parts(_find_vertices, count, SMALL, *given)
+    at, zeros, plus_bits = found_vertices
     return ZeroSet(
         torch.from_numpy(at),
         torch.from_numpy(ends),
@@ -50,7 +68,7 @@ def mesh_of_polygons(
         vertices.rank,
         SurfaceSigns(
             constraints,
-            torch.from_numpy(zeros.astype(index)),
+            torch.from_numpy(zeros),
             torch.from_numpy(plus_bits),
             torch.from_numpy(edge_zeros.astype(index)),
             cells.plus_bits,
@@ -59,6 +77,7 @@ def mesh_of_polygons(
         torch.full_like(cells.keys, -1),
         has_caps=False,
         is_oriented=True,
+        slopes=cells.slopes,
     )
 
 
@@ -66,11 +85,10 @@ def mesh_of_polygons(
 @no_type_check
 def _keys(polygons, zero_key, plus_key):
     """The keys of every polygon's corners, and of its edges from there on."""
-    keys, _, offsets, constraints, is_plus, _ = polygons
-    of_corners, of_edges = (
-        np.empty(len(constraints), np.int64),
-        np.empty(len(constraints), np.int64),
-    )
+    keys, offsets = polygons.keys, polygons.offsets
+    constraints, is_plus = polygons.constraints, polygons.is_plus
+    of_corners = np.empty(len(constraints), np.int64)
+    of_edges = np.empty(len(constraints), np.int64)
     for polygon in range(len(keys)):
         start, stop = offsets[polygon], offsets[polygon + 1]
         before = stop - 1
@@ -90,7 +108,7 @@ def _keys(polygons, zero_key, plus_key):
 def _edges(polygons, vertex, first, second, counts, output):
     """Whether polygons agree about their edges: the two at an edge run through it in opposite
     directions. And the polygon of each facet; and each edge's vertices, polygons and zeros."""
-    _, _, offsets, constraints, _, _ = polygons
+    offsets, constraints = polygons.offsets, polygons.constraints
     owner, following = np.empty(len(vertex), np.int64), np.empty(len(vertex), np.int64)
     for polygon in range(len(offsets) - 1):
         start, stop = offsets[polygon], offsets[polygon + 1]
@@ -114,13 +132,18 @@ def _edges(polygons, vertex, first, second, counts, output):
 
 @kernel
 @no_type_check
-def _vertices(polygons, first, owner, output, words, bits):
-    """Position, zeros and packed + signs of each vertex, by the polygon that has it first."""
-    _, of_polygons, offsets, constraints, _, corners = polygons
-    count = len(first)
-    positions, zeros = np.empty((count, 3)), np.empty((count, 3), np.int64)
-    plus_bits = np.empty((count, of_polygons.shape[1]), np.int32)
-    for vertex in range(count):
+def _find_vertices(part, start, stop, polygons, facets, output, of_bits, vertices):
+    """Fills in the vertices start..stop, by the polygon that has each first.
+
+    Args:
+        facets: the one where each vertex comes first, and the polygon of each facet.
+        of_bits: the word and the bit of each constraint's sign.
+    """
+    (first, owner), (words, bits) = facets, of_bits
+    of_polygons, corners = polygons.plus_bits, polygons.corners
+    offsets, constraints = polygons.offsets, polygons.constraints
+    positions, zeros, plus_bits = vertices
+    for vertex in range(start, stop):
         facet, polygon = first[vertex], owner[first[vertex]]
         before = facet - 1 if facet > offsets[polygon] else offsets[polygon + 1] - 1
         one, two = constraints[facet], constraints[before]
@@ -131,4 +154,3 @@ def _vertices(polygons, first, owner, output, words, bits):
         plus_bits[vertex, words[two]] &= ~bits[two]
         for axis in range(3):
             positions[vertex, axis] = corners[facet, axis]
-    return positions, zeros, plus_bits

@@ -7,16 +7,25 @@ import torch
 from jaxtyping import Bool, Float64, Int32, Int64
 from torch import Tensor
 
-from shapeopt.compiled import kernel
+from shapeopt.compiled import in_parts, kernel
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.sorting import argsort
 
+SMALL = 1 << 14
+"""Up to so many cells are put in order in one part: handing work to threads would cost more."""
+
 
 def in_order(cells: ZeroCells) -> ZeroCells:
     """See :meth:`ZeroCells.in_order`; in 3D."""
-    arrays = arrays_of(cells)
-    return _cells_of(_ordered(argsort(arrays[0]), *arrays))
+    keys, plus_bits, slopes, offsets, *facets = arrays_of(cells)
+    order = argsort(keys)
+    out_offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[order])])
+    out_facets = [np.empty_like(part) for part in facets]
+    given = order, offsets, tuple(facets), out_offsets, tuple(out_facets)
+    in_parts(_order_facets, len(order), SMALL, *given)
+    of_cells = (part.take(order, axis=0) for part in (keys, plus_bits, slopes))
+    return _cells_of((*of_cells, out_offsets, *out_facets))
 
 
 def retained(
@@ -27,11 +36,12 @@ def retained(
 ) -> tuple[ZeroCells, Int32[Tensor, "k words"], Float64[Tensor, "k 3"]]:
     """See :meth:`ZeroCells.retained`."""
     arrays = arrays_of(cells)
+    _, plus_bits, _, offsets, *_ = arrays
     given = corner.numpy(), holds.numpy(), positions.numpy()
-    held, sizes = _held(arrays[2], *given[:2])
-    kept = _kept(held == sizes, *arrays[:5], corner.numpy(), positions.numpy())
-    plus_bits, base = _changed(held, sizes, arrays[1], arrays[2], *given)
-    return _cells_of(kept), torch.from_numpy(plus_bits), torch.from_numpy(base)
+    held, sizes = _held(offsets, *given[:2])
+    kept = _kept(held == sizes, arrays[:3], *arrays[3:6], corner.numpy(), positions.numpy())
+    changed, base = _changed(held, sizes, plus_bits, offsets, *given)
+    return _cells_of(kept), torch.from_numpy(changed), torch.from_numpy(base)
 
 
 class SeenCellsInTable(SeenCells):
@@ -63,8 +73,9 @@ class SeenCellsInTable(SeenCells):
 
 def arrays_of(cells: ZeroCells) -> tuple[np.ndarray, ...]:
     """The attributes of cells for kernels, in their order."""
-    parts = cells.keys, cells.plus_bits, cells.offsets, cells.facet_constraints, cells.is_plus
-    return tuple(part.numpy() for part in (*parts, cells.corners))
+    of_cells = cells.keys, cells.plus_bits, cells.slopes
+    facets = cells.offsets, cells.facet_constraints, cells.is_plus, cells.corners
+    return tuple(part.numpy() for part in (*of_cells, *facets))
 
 
 def _cells_of(arrays: tuple[np.ndarray, ...]) -> ZeroCells:
@@ -90,12 +101,13 @@ def insert(keys, table, is_used):
 
 @kernel
 @no_type_check
-def _ordered(order, keys, plus_bits, offsets, constraints, is_plus, corners):
-    """The cells in the given order, every polygon from its lowest constraint on."""
-    out_offsets = np.zeros_like(offsets)
-    out_constraints, out_is_plus = np.empty_like(constraints), np.empty_like(is_plus)
-    out_corners, at = np.empty_like(corners), 0
-    for place in range(len(order)):
+def _order_facets(part, first_place, last_place, order, offsets, facets, out_offsets, out_facets):
+    """Fills in the facets of the cells at some places of the order, every polygon from its lowest
+    constraint on."""
+    constraints, is_plus, corners = facets
+    out_constraints, out_is_plus, out_corners = out_facets
+    for place in range(first_place, last_place):
+        at = out_offsets[place]
         start, stop = offsets[order[place]], offsets[order[place] + 1]
         first = start
         for facet in range(start, stop):
@@ -107,8 +119,6 @@ def _ordered(order, keys, plus_bits, offsets, constraints, is_plus, corners):
             for axis in range(3):
                 out_corners[at, axis] = corners[facet, axis]
             at += 1
-        out_offsets[place + 1] = at
-    return keys[order], plus_bits[order], out_offsets, out_constraints, out_is_plus, out_corners
 
 
 @kernel
@@ -125,8 +135,9 @@ def _held(offsets, corner, holds):
 
 @kernel
 @no_type_check
-def _kept(is_kept, keys, plus_bits, offsets, constraints, is_plus, corner, positions):
+def _kept(is_kept, of_cells, offsets, constraints, is_plus, corner, positions):
     """The cells that are kept, with corners at the positions."""
+    keys, plus_bits, slopes = of_cells
     out_offsets, cell, total = np.zeros(is_kept.sum() + 1, np.int64), 0, 0
     for old in range(len(is_kept)):
         total += offsets[old + 1] - offsets[old] if is_kept[old] else 0
@@ -142,7 +153,8 @@ def _kept(is_kept, keys, plus_bits, offsets, constraints, is_plus, corner, posit
             at += 1
         cell += 1
         out_offsets[cell] = at
-    return keys[is_kept], plus_bits[is_kept], out_offsets, out_constraints, out_is_plus, out_corners
+    kept = keys[is_kept], plus_bits[is_kept], slopes[is_kept]
+    return *kept, out_offsets, out_constraints, out_is_plus, out_corners
 
 
 @kernel

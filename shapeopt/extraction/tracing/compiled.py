@@ -22,6 +22,8 @@ from shapeopt.networks.affine import AffineLayer
 SMALL = 128
 """Up to so many polygons or vertices are done in one part: threads would cost more."""
 
+SMALL_SUMS = 1 << 22
+"""The same for points at which f is evaluated, times the network's weights."""
 
 SMALL_FRONT = 4096
 """Up to so many polygons have changed, their surroundings are followed on one thread."""
@@ -59,7 +61,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         if self.linear is not None:
             floor[self.linear.numpy()] = -np.inf
         given = self._net, floor, points.contiguous().numpy(), out
-        in_parts(kernels.evaluate, len(points), SMALL, *given)
+        in_parts(kernels.evaluate, len(points), SMALL_SUMS // len(self._net.weights), *given)
         return torch.from_numpy(out)
 
     def distinct(self, keys: Int64[Tensor, "n"]) -> Distinct:
@@ -113,11 +115,13 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         self, plus_bits: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]
     ) -> Outlines:
         count = len(plus_bits)
-        counts = np.empty(count, np.int64)
+        counts, slopes = np.empty(count, np.int64), np.empty((count, 3))
         regions = self._regions(plus_bits, base)
         size = ROOM * (count + SMALL)
         while True:
-            room = kernels.OutlineRoom(counts, np.empty(size, np.int64), np.empty((size, 3)))
+            room = kernels.OutlineRoom(
+                counts, slopes, np.empty(size, np.int64), np.empty((size, 3))
+            )
             given = self._net, regions, self._settings, room
             found = in_parts(kernels.walk_polygons, count, SMALL, *given)
             if min(filled for _, filled in found) >= 0:
@@ -126,6 +130,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         chosen = [slice(first, first + filled) for first, filled in found]
         return Outlines(
             torch.from_numpy(counts),
+            torch.from_numpy(slopes),
             torch.from_numpy(np.concatenate([room.constraints[part] for part in chosen])),
             torch.from_numpy(np.concatenate([room.corners[part] for part in chosen])),
             int((counts == 0).sum()),

@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -119,13 +119,15 @@ class Tracing(Extractor):
         if last is not None and solved is not None:
             cells = retrace(solver, last.cells, last.found, solved)
             cells = cells if len(cells) else None
-        calls_to_search = last.calls_to_search - 1 if last else -1
+        calls_to_search, are_new = last.calls_to_search - 1 if last else -1, cells is None
         if cells is None or calls_to_search < 0:
             seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
             cells = follow(solver, starts_at(solver, seeds, cells), cells)
             calls_to_search = self.search_every
         cells = solver.in_order(cells)
         found, known_at = assemble(solver, cells), None
+        if not are_new:  # the slopes of the cells that were kept are those of other weights
+            found = replace(found, slopes=None)
         if keeps:
             solved = solved_at(solver, found, solved, outputs_in)
             found, solved = moved(solver, found, solved)

@@ -30,7 +30,8 @@ def followed(
     """
     seen_keys = np.concatenate([known.numpy(), keys.numpy()])
     size = 2 * len(keys) + 256
-    cells = keys.numpy(), plus_bits.numpy().view(np.uint32), points.numpy()
+    slopes = np.empty((len(keys), 3))
+    cells = keys.numpy(), plus_bits.numpy().view(np.uint32), points.numpy(), slopes
     queue = kernels.Queue(*(_grown(part, size) for part in cells))
     room = kernels.FacetRoom(
         np.zeros(size + 1, np.int64),
@@ -56,6 +57,7 @@ def followed(
     return ZeroCells(
         torch.from_numpy(queue.keys[:length]),
         torch.from_numpy(queue.plus_bits[:length].view(np.int32)),
+        torch.from_numpy(queue.slopes[:length]),
         torch.from_numpy(room.offsets[: length + 1]),
         *(torch.from_numpy(part[found]) for part in room[1:]),
     )

@@ -88,6 +88,7 @@ class OutlineRoom(NamedTuple):
     """Room for outlines, to be filled."""
 
     counts: np.ndarray  # [n], corners of each polygon
+    slopes: np.ndarray  # [n, 3], gradients of f
     constraints: np.ndarray  # [m], of the edge from each corner on
     corners: np.ndarray  # [m, 3]
 
@@ -122,6 +123,7 @@ class Queue(NamedTuple):
     keys: np.ndarray  # [c]
     plus_bits: np.ndarray  # [c, words], uint32
     points: np.ndarray  # [c, 3]
+    slopes: np.ndarray  # [c, 3], gradients of f, of cells that were visited
 
 
 class FacetRoom(NamedTuple):
@@ -150,7 +152,7 @@ def walk_polygons(part, start, stop, net, regions, settings, room):
     there was no room for them.
     """
     tools = _tools(net, settings)
-    counts, constraints, corners = room.counts, room.constraints, room.corners
+    counts, slopes, constraints, corners = room
     rows = max(len(regions.points), 1)
     first, last = len(corners) * start // rows, len(corners) * stop // rows
     found = first
@@ -160,6 +162,7 @@ def walk_polygons(part, start, stop, net, regions, settings, room):
         if count < 0:
             return first, -1
         counts[row] = count
+        _take_slopes(tools, net, slopes, row)
         found += count
     return first, found - first
 
@@ -189,6 +192,7 @@ def follow(net, settings, turning, queue, room, seen, counts):
         is_short = num_queued + count > len(queue.keys) or 2 * (num_seen + count) > mask
         if count < 0 or is_short:
             return (start, num_queued, num_seen), False
+        _take_slopes(tools, net, queue.slopes, start)
         room.offsets[start + 1] = first + count
         for facet in range(first, first + count):
             crossed = room.constraints[facet]
@@ -239,6 +243,14 @@ def _tools(net, settings):
         Lines(np.empty((4, total)), np.arange(total), np.empty(total)),
         Lines(np.empty((4, total)), np.empty(total + 1, np.int64), np.empty(total + EIGHTHS)),
     )
+
+
+@small_kernel
+@no_type_check
+def _take_slopes(tools, net, slopes, row):
+    """Takes over the gradient of f from the maps of the region at work."""
+    for k in range(3):
+        slopes[row, k] = tools.maps.lines[1 + k, net.output]
 
 
 @small_kernel

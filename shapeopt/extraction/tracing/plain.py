@@ -254,12 +254,12 @@ class ZeroCellSolver:
     def _cells(self, plus_bits: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
         if outlines.num_open:
             raise does_not_close()
-        counts, constraints, corners, _ = outlines
+        counts, slopes, constraints, corners, _ = outlines
         offsets = offsets_of(counts)
         words = plus_bits[owners_of(offsets, len(corners)), self.bits.words[constraints]]
         is_plus = (words & self.bits.bits[constraints]) != 0
         keys = self.cell_keys(plus_bits)
-        return ZeroCells(keys, plus_bits, offsets, constraints, is_plus, corners)
+        return ZeroCells(keys, plus_bits, slopes, offsets, constraints, is_plus, corners)
 
     def _polygons(
         self, plus_bits: Int32[Tensor, "n words"], base: Float[Tensor, "n 3"]
@@ -318,7 +318,7 @@ class ZeroCellSolver:
         lines = torch.cat([lines, shift[None]])
         if count < lines.shape[2]:
             lines = lines.gather(2, near.expand(len(lines), -1, -1))
-        return NearLines(lines, frame, base, near, reach)
+        return NearLines(lines, frame, base, near, reach, gradient)
 
     def _lines(
         self,

@@ -22,6 +22,7 @@ class NearLines:
         base: the base points, moved onto the plane.
         constraints: which constraint each line is of.
         reach: squared distance from the base point within which no line is missing.
+        slopes: the gradient of f.
     """
 
     lines: Float[Tensor, "d_plus_1 n near"]
@@ -29,6 +30,7 @@ class NearLines:
     base: Float[Tensor, "n d"]
     constraints: Int64[Tensor, "n near"]
     reach: Float[Tensor, "n"]
+    slopes: Float[Tensor, "n d"]
 
     @staticmethod
     def concatenate(parts: "Sequence[NearLines]") -> "NearLines":
@@ -39,6 +41,7 @@ class NearLines:
             torch.cat([part.base for part in parts]),
             torch.cat([part.constraints for part in parts]),
             torch.cat([part.reach for part in parts]),
+            torch.cat([part.slopes for part in parts]),
         )
 
 

@@ -59,7 +59,8 @@ def walk(near: NearLines) -> Outlines:
     planar = _corners(lines.numbers[rows, before], lines.numbers[rows, line])
     first, second = near.frame[:2, rows]
     corners = torch.addcmul(near.base[rows], planar[:, :1], first).addcmul_(planar[:, 1:], second)
-    return Outlines(counts, near.constraints[rows, line], corners, len(counts) - num_closed)
+    constraints, num_open = near.constraints[rows, line], len(counts) - num_closed
+    return Outlines(counts, near.slopes, constraints, corners, num_open)
 
 
 def _lines(near: NearLines) -> _Lines:

@@ -23,6 +23,7 @@ def segment_ends(near: NearLines) -> Outlines:
         ends.append(near.base + place[:, None] * near.frame[0])
     return Outlines(
         2 * is_closed.long(),
+        near.slopes,
         torch.stack(constraints, dim=1).flatten(),
         torch.stack(ends, dim=1).flatten(0, 1),
         int((~is_closed).sum()),

@@ -17,12 +17,14 @@ class Outlines(NamedTuple):
 
     Attributes:
         counts: facets of each cell; 0 for one that does not close.
+        slopes: the gradient of f in each one's region.
         constraints: cell by cell, the constraint that each facet lies on.
         corners: where the facet starts.
         num_open: how many cells do not close.
     """
 
     counts: Int64[Tensor, "n"]
+    slopes: Float[Tensor, "n d"]
     constraints: Int64[Tensor, "m"]
     corners: Float[Tensor, "m d"]
     num_open: int
@@ -37,6 +39,7 @@ class Outlines(NamedTuple):
         order = torch.sort(cells, stable=True).indices
         return Outlines(
             self.counts.index_copy(0, at, others.counts),
+            self.slopes,
             torch.cat([self.constraints, others.constraints])[order],
             torch.cat([self.corners, others.corners])[order],
             self.num_open - len(at) + others.num_open,
@@ -52,6 +55,7 @@ class ZeroCells:
     Attributes:
         keys: cell key of each cell.
         plus_bits: packed + signs of its region, f not among them.
+        slopes: the gradient of f there, with the weights that the cell was found with.
         offsets: cell i has the facets ``offsets[i]`` to ``offsets[i + 1]``; those of a polygon
             are counter-clockwise seen from f > 0.
         facet_constraints: the constraint each facet lies on.
@@ -61,6 +65,7 @@ class ZeroCells:
 
     keys: Int64[Tensor, "p"]
     plus_bits: Int32[Tensor, "p words"]
+    slopes: Float[Tensor, "p d"]
     offsets: Int64[Tensor, "p_plus_1"]
     facet_constraints: Int64[Tensor, "m"]
     is_plus: Bool[Tensor, "m"]
@@ -75,6 +80,7 @@ class ZeroCells:
         return ZeroCells(
             torch.cat([part.keys for part in parts]),
             torch.cat([part.plus_bits for part in parts]),
+            torch.cat([part.slopes for part in parts]),
             offsets_of(torch.cat([part.offsets.diff() for part in parts])),
             torch.cat([part.facet_constraints for part in parts]),
             torch.cat([part.is_plus for part in parts]),
@@ -89,6 +95,7 @@ class ZeroCells:
         return ZeroCells(
             self.keys[chosen],
             self.plus_bits[chosen],
+            self.slopes[chosen],
             offsets,
             self.facet_constraints.index_select(0, facets),
             self.is_plus.index_select(0, facets),
@@ -142,6 +149,7 @@ class ZeroCells:
         return ZeroCells(
             self.keys[chosen],
             self.plus_bits[chosen],
+            self.slopes[chosen],
             offsets,
             self.facet_constraints[facets],
             self.is_plus[facets],

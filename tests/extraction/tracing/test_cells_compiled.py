@@ -19,6 +19,7 @@ def random_cells(count: int, seed: int = 0) -> ZeroCells:
     return ZeroCells(
         torch.randperm(10 * count, generator=generator)[:count] - 5 * count,
         torch.randint(-(2**31), 2**31, (count, 2), generator=generator).int(),
+        torch.rand(count, 3, generator=generator, dtype=torch.float64),
         torch.nn.functional.pad(sizes.cumsum(0), (1, 0)),
         torch.cat(constraints),
         torch.rand(total, generator=generator) < 0.5,

@@ -130,6 +130,20 @@ def test_a_warm_start_is_a_cold_one_bit_for_bit():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_normals_after_a_step_are_those_of_the_new_weights(backend):
+    network = trained_mlp(3, 10, 10, 1, seed=4).double()
+    tracer = tracer_of(network, backend=backend)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        before = tracer().face_normals
+        network[0].weight += 1e-6 * torch.randn_like(network[0].weight)
+        warm, cold = tracer(), shapeopt.extract_surface(network, method="trace")
+    assert len(warm.face_normals) == len(before)
+    assert torch.allclose(warm.face_normals, cold.face_normals, rtol=0, atol=1e-12)
+    assert not torch.allclose(warm.face_normals, before, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_warm_start_has_the_gradient_of_a_cold_start(backend):
     network = trained_mlp(3, 10, 10, 1, seed=4).double()
     tracer = tracer_of(network, backend=backend)

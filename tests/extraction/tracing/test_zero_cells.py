@@ -9,7 +9,7 @@ from torch import nn
 
 import shapeopt
 from shapeopt import ExtractionError
-from shapeopt.complex.differentiate import outputs_at
+from shapeopt.complex.differentiate import affine_gradients, outputs_at
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.assemble import assemble
@@ -40,6 +40,10 @@ def test_the_compiled_cells_are_those_of_torch(sizes):
     for name in ("keys", "plus_bits", "offsets", "facet_constraints", "is_plus"):
         assert torch.equal(getattr(one, name), getattr(other, name))
     assert torch.allclose(one.corners, other.corners, rtol=0, atol=1e-9)
+    assert torch.allclose(one.slopes, other.slopes, rtol=0, atol=1e-9)
+    layers = solver_of(network, "plain").layers
+    expected = affine_gradients(layers, mesh.signs.constraints, one.plus_bits)
+    assert torch.allclose(one.slopes, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-4, 1e-3])
@@ -177,6 +181,7 @@ class OneFacetSolver(ZeroCellSolver):
         return ZeroCells(
             cells.keys,
             cells.plus_bits,
+            cells.slopes,
             torch.arange(len(kept) + 1),
             cells.facet_constraints[kept],
             cells.is_plus[kept],
