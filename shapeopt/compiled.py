@@ -87,8 +87,12 @@ def _each(
     waiting = iter(range(len(spans)))
 
     def work_off() -> None:
-        for part in waiting:
-            results[part] = work(*spans[part], *arguments)
+        try:
+            for part in waiting:
+                results[part] = work(*spans[part], *arguments)
+        finally:
+            for _ in waiting:  # after an error, or Ctrl-C, the others end as well
+                pass
 
     # This thread works, too: another one takes some 50 us to wake up.
     pool = _pool(threads - 1, os.getpid())

@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     rates = limits()
     small, deep = (
         stored_network(options.reference / f"{n}.npz") for n in ("bunny_3x16", "bunny_8x32")

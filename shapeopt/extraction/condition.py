@@ -204,11 +204,12 @@ def _largest_exponents(layers: Sequence[AffineLayer]) -> Int[np.ndarray, "layers
 
     By numpy: a step of training waits for each operation, however little there is to do.
     """
-    weights = torch.cat([layer.weight.detach().flatten() for layer in layers]).abs().cpu().numpy()
-    biases = torch.cat([layer.bias.detach() for layer in layers]).abs().cpu().numpy()
     widths, inputs = zip(*(layer.weight.shape for layer in layers), strict=True)
     rows = np.repeat(inputs, widths)
-    sizes = np.maximum(np.maximum.reduceat(weights, np.cumsum(rows) - rows), biases)
+    weights, biases = zip(*(layer[:2] for layer in layers), strict=True)
+    numbers = torch.cat([part.detach().flatten() for part in (*weights, *biases)])
+    of_weights, of_biases = np.split(numbers.abs().cpu().numpy(), [rows.sum()])
+    sizes = np.maximum(np.maximum.reduceat(of_weights, np.cumsum(rows) - rows), of_biases)
     return np.maximum.reduceat(np.abs(np.frexp(sizes)[1]), np.cumsum(widths) - widths)
 
 

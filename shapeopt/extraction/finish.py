@@ -64,11 +64,10 @@ def finish(
     if found.num_edges == 0:
         raise no_zero_among(constant, box, everything.vertices)
     try:
-        found, gradients = _oriented(layers, found, compiled, sums_in)
+        found, gradients, normals = _oriented(layers, found, compiled, sums_in)
     except _RunsTwice:
         # The sides of a sheet without thickness, contracted, run twice between the same corners.
-        found, gradients = _oriented(layers, everything, compiled, sums_in)
-    normals = unit(gradients)
+        found, gradients, normals = _oriented(layers, everything, compiled, sums_in)
     is_joined = None
     if not all_folds:
         flat = gradients.detach() if found.num_faces else _gradients_on_edges(constant, everything)
@@ -95,22 +94,21 @@ def finish(
 
 def _oriented(
     layers: Sequence[AffineLayer], found: ZeroSet, compiled: bool, sums_in: torch.dtype
-) -> tuple[ZeroSet, Float[Tensor, "f d"]]:
+) -> tuple[ZeroSet, Float[Tensor, "f d"], Float[Tensor, "f d"]]:
     """The cells with their polygons' way round, checked, and the gradient of f on each polygon, on
-    a cap the outward normal of the box plane."""
+    a cap the outward normal of the box plane; as it is, and of length 1."""
     cells = found.signs.constraints, found.signs.face_plus_bits
     gradients = found.slopes
     if gradients is None or carries_gradient(layers):
         gradients = affine_gradients(layers, *cells, compiled=compiled, sums_in=sums_in)
     if found.has_caps:
         gradients = _with_plane_normals(gradients, found.face_planes)
+    normals = unit(gradients)
     if not found.is_oriented:
-        corners = oriented(
-            without_graph(layers), found, unit(gradients.detach()), compiled=compiled
-        )
+        corners = oriented(without_graph(layers), found, normals.detach(), compiled=compiled)
         found = replace(found, face_vertices=corners, is_oriented=True)
     _check(found, compiled)
-    return found, gradients
+    return found, gradients, normals
 
 
 def _gradients_on_edges(layers: Sequence[AffineLayer], found: ZeroSet) -> Float[Tensor, "e d"]:
