@@ -10,7 +10,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from shapeopt.bits import lowest_bit
-from shapeopt.compiled import kernel, small_kernel
+from shapeopt.compiled import inner_kernel, kernel
 from shapeopt.vectors import larger, loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
@@ -245,7 +245,7 @@ def _tools(net, settings):
     )
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _take_slopes(tools, net, slopes, row):
     """Takes over the gradient of f from the maps of the region at work."""
@@ -253,7 +253,7 @@ def _take_slopes(tools, net, slopes, row):
         slopes[row, k] = tools.maps.lines[1 + k, net.output]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _walk_polygon(net, regions, row, settings, tools, outline, free):
     """Fills in the corners of a polygon and the constraints of its edges.
@@ -296,7 +296,7 @@ def _room_for_maps(net, total):
     return AffineMaps(lines, np.ones(total), np.empty(net.widths.max(), np.int64))
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _affine_maps(net, regions, row, is_new_point, maps):
     """Fills in the maps of one region; the values of the first layer only if its point is not that
@@ -320,7 +320,9 @@ def _affine_maps(net, regions, row, is_new_point, maps):
             _add_layer(net, layer, lines, (active, count), previous, first, 0.0)
         first += net.widths[layer + 1]
     if is_encoded:
-        lines[:, first : first + 6] = regions.sides[:, row]
+        for k in range(4):
+            for side in range(6):
+                lines[k, first + side] = regions.sides[k, row, side]
         return
     for k in range(3):
         x, plane = points[row, k], first + 2 * k
@@ -330,7 +332,7 @@ def _affine_maps(net, regions, row, is_new_point, maps):
             lines[1 + axis, plane], lines[1 + axis, plane + 1] = slope, -slope
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _unpack(plus_bits, row, word, neurons, sign, active):
     """Puts 1 for the neurons that are + and -1 for the others into ``sign``, up to whole eights,
@@ -354,7 +356,7 @@ def _unpack(plus_bits, row, word, neurons, sign, active):
     return count
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _add_point(net, point, values):
     """Puts the first layer's values at a point in their places."""
@@ -380,7 +382,7 @@ def _add_encoded(net, regions, row, lines):
                 out[j] += a * of_input[j]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _add_layer(net, layer, lines, inputs, previous, first, share):
     """Puts a hidden layer's rows into ``lines`` behind those of the previous one, eight neurons at
@@ -421,7 +423,7 @@ def _add_layer(net, layer, lines, inputs, previous, first, share):
         store(along_z, at + 4, z_4)
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _add_output(net, lines, inputs, previous, share):
     """Puts f's row into ``lines``; arguments as in ``_add_layer``."""
@@ -468,14 +470,14 @@ def evaluate(part, start, stop, net, floor, points, out):
             out[row + k] = lines[k, net.output]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _raise(values, floor, first, after):
     for at in range(first, after, 4):
         store(values, at, larger(loaded(values, at), loaded(floor, at)))
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _find_plane(maps, output, plane):
     """Fills in the plane f = 0."""
@@ -498,7 +500,7 @@ def _find_plane(maps, output, plane):
     _cross(normal, first, second)
 
 
-@kernel
+@inner_kernel
 @no_type_check
 def _cross(a, b, out):
     out[0] = a[1] * b[2] - a[2] * b[1]
@@ -506,13 +508,13 @@ def _cross(a, b, out):
     out[2] = a[0] * b[1] - a[1] * b[0]
 
 
-@kernel
+@inner_kernel
 @no_type_check
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _cut_plane(maps, shift, output, plane, every):
     """Fills in the lines of all constraints; f itself becomes a constant."""
@@ -529,7 +531,7 @@ def _cut_plane(maps, shift, output, plane, every):
     values[output], slopes_s[output], slopes_t[output], shifts[output] = 1, 0, 0, 0
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _squared_distances(values, slopes_s, slopes_t, squared):
     """Of lines from the base, negative outside: rounding may put it there, and then the line it is
@@ -540,7 +542,7 @@ def _squared_distances(values, slopes_s, slopes_t, squared):
         squared[j] = distance if size > 0 else np.inf
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _choose_nearest(every, near):
     """Copies lines near to the base into ``near``: those no further away than the furthest of the
@@ -559,7 +561,9 @@ def _choose_nearest(every, near):
     for first in range(0, total - EIGHTHS + 1, EIGHTHS):
         for i in range(EIGHTHS):
             least[i] = min(least[i], squared[first + i])
-    reach = least[:EIGHTHS].max()
+    reach = least[0]
+    for i in range(1, EIGHTHS):
+        reach = max(reach, least[i])
     count = 0
     for j in range(total):
         near.numbers[count] = j
@@ -570,7 +574,7 @@ def _choose_nearest(every, near):
     return count, reach
 
 
-@kernel
+@inner_kernel
 @no_type_check
 def _walk(lines, count, reach, longest_correction, outline, free):
     """Walks round a polygon, from the foot point on its nearest line.
@@ -589,7 +593,10 @@ def _walk(lines, count, reach, longest_correction, outline, free):
     planar, numbers, lengths = lines.planar, lines.numbers, lines.lengths[:count]
     values, slopes_s, slopes_t, shifts = planar[0], planar[1], planar[2], planar[3]
     _squared_distances(values, slopes_s, slopes_t, lengths)
-    start = lengths.argmin()
+    start = 0
+    for j in range(1, count):
+        if lengths[j] < lengths[start]:
+            start = j
     size = slopes_s[start] * slopes_s[start] + slopes_t[start] * slopes_t[start]
     foot = -values[start] / size
     s, t = foot * slopes_s[start], foot * slopes_t[start]
@@ -618,7 +625,7 @@ def _walk(lines, count, reach, longest_correction, outline, free):
     return 0
 
 
-@kernel
+@inner_kernel
 @no_type_check
 def _next_line(values, slopes_s, slopes_t, lengths, at):
     """The line that the walk meets first, and how far it is.
@@ -643,7 +650,7 @@ def _next_line(values, slopes_s, slopes_t, lengths, at):
     return line, shortest
 
 
-@kernel
+@inner_kernel
 @no_type_check
 def _without_shift(slopes_s, slopes_t, shifts, one, two):
     """How far the corner of two lines moves when their shifts are taken away."""
@@ -658,36 +665,47 @@ def _without_shift(slopes_s, slopes_t, shifts, one, two):
 def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
     """Newton's step from each vertex, whether the other signs hold where it leads, the gradients of
     the zeros, and what hidden neurons pass on there."""
-    size, fraction, points = margins.size, margins.fraction, regions.points
-    positions, holds, rows, outputs = room.positions, room.holds, room.rows, room.outputs
-    maps, values = _room_for_maps(net, len(size)), np.empty(len(size))
-    lines, sign = maps.lines, maps.sign
-    inverse, step = np.empty((3, 3)), np.empty(3)
+    total, points = len(margins.size), regions.points
+    tools = _room_for_maps(net, total), np.empty(total), np.empty((3, 3)), np.empty(3)
     for vertex in range(start, stop):
         is_new_point = vertex == start
         for k in range(3):
             is_new_point |= points[vertex, k] != points[vertex - 1, k]
-        _affine_maps(net, regions, vertex, is_new_point, maps)
-        row = rows[vertex]
-        for i in range(3):
-            for k in range(3):
-                row[i, k] = lines[1 + k, zeros[vertex, i]]
-        sharpness = _newton_step(lines, zeros, vertex, row, inverse, step)
+        _affine_maps(net, regions, vertex, is_new_point, tools[0])
+        _solve(net, points, vertex, zeros, margins, tools, room)
+
+
+@inner_kernel
+@no_type_check
+def _solve(net, points, vertex, zeros, margins, tools, room):
+    """Fills in one vertex, by the maps of its region.
+
+    Args:
+        tools: the maps, and room for values, for an inverse and for a step.
+    """
+    positions, holds, rows, outputs = room
+    maps, values, inverse, step = tools
+    lines, sign, row = maps.lines, maps.sign, rows[vertex]
+    for i in range(3):
         for k in range(3):
-            positions[vertex, k] = points[vertex, k] + step[k]
-        _step_away(lines, sign, step, values)
-        for j in range(outputs.shape[1]):
-            outputs[vertex, j] = values[j] if sign[j] > 0 else 0.0
-        if not sharpness < 1 / EPS:
-            holds[vertex] = False
-            continue
-        values[net.output] = np.inf
-        for i in range(3):
-            values[zeros[vertex, i]] = np.inf
-        holds[vertex] = _all_exceed(values, size, fraction * (1 + np.sqrt(sharpness)))
+            row[i, k] = lines[1 + k, zeros[vertex, i]]
+    sharpness = _newton_step(lines, zeros, vertex, row, inverse, step)
+    for k in range(3):
+        positions[vertex, k] = points[vertex, k] + step[k]
+    _step_away(lines, sign, step, values)
+    for j in range(outputs.shape[1]):
+        outputs[vertex, j] = values[j] if sign[j] > 0 else 0.0
+    if not sharpness < 1 / EPS:
+        holds[vertex] = False
+        return
+    values[net.output] = np.inf
+    for i in range(3):
+        values[zeros[vertex, i]] = np.inf
+    fraction = margins.fraction * (1 + np.sqrt(sharpness))
+    holds[vertex] = _all_exceed(values, margins.size, fraction)
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _newton_step(lines, zeros, vertex, row, inverse, step):
     """Fills in the step to where the zeros of a vertex meet, given their gradients.
@@ -710,7 +728,7 @@ def _newton_step(lines, zeros, vertex, row, inverse, step):
     return sharpness if determinant != 0 else np.inf
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _step_away(lines, sign, step, values):
     """Fills in the constraints' values a step away, positive where their signs hold."""
@@ -721,7 +739,7 @@ def _step_away(lines, sign, step, values):
         values[j] = sign[j] * moved
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _all_exceed(values, size, fraction):
     """Whether every value is more than the fraction of its typical size."""
