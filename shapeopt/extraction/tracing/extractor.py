@@ -119,7 +119,8 @@ class Tracing(Extractor):
         if last is not None and solved is not None:
             cells = retrace(solver, last.cells, last.found, solved)
             cells = cells if len(cells) else None
-        calls_to_search, are_new = last.calls_to_search - 1 if last else -1, cells is None
+        are_new = cells is None
+        calls_to_search = last.calls_to_search - 1 if last else -1
         if cells is None or calls_to_search < 0:
             seeds = self._find_seeds(solver, unit, may_be_empty=cells is not None)
             cells = follow(solver, starts_at(solver, seeds, cells), cells)

@@ -312,7 +312,7 @@ def _affine_maps(net, regions, row, is_new_point, maps):
     for layer in range(1, len(net.widths) - 1):
         previous = first - net.widths[layer]
         count = _unpack(plus_bits, row, net.words[layer - 1], (previous, first), sign, active)
-        for j in range(PAST):
+        for j in range(PAST):  # where unpacking went past the layer's end
             sign[first + j] = 1.0
         if first == net.output:
             _add_output(net, lines, (active, count), previous, 0.0)
