@@ -149,6 +149,33 @@ def times(_, one, two) -> _Signature:
 
 @intrinsic
 @no_type_check
+def over(_, one, two) -> _Signature:
+    """``one / two`` of vectors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fdiv(*arguments)
+
+    return one(one, one), generate
+
+
+@intrinsic
+@no_type_check
+def total(_, vector) -> _Signature:
+    """The sum of the four numbers of a vector, as (a + c) + (b + d)."""
+    result = types.float32 if vector.bits == 32 else types.float64
+
+    def generate(context, builder, signature, arguments):
+        a, b, c, d = (
+            builder.extract_element(arguments[0], ir.Constant(ir.IntType(32), i))
+            for i in range(LENGTH)
+        )
+        return builder.fadd(builder.fadd(a, c), builder.fadd(b, d))
+
+    return result(vector), generate
+
+
+@intrinsic
+@no_type_check
 def larger(_, one, two) -> _Signature:
     """The larger ones of the numbers of two vectors; a NaN of the first stays."""
 

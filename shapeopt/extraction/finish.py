@@ -146,7 +146,7 @@ def _with_plane_normals(
 
 def _check(found: ZeroSet, compiled: bool) -> None:
     """Raises ExtractionError for what is no surface: better no result than a wrong one."""
-    faults = torch.stack([_ends_inside(found, compiled), _runs_repeat(found, compiled)]).tolist()
+    faults = _faults(found, compiled)
     if faults[0]:
         raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
@@ -159,30 +159,28 @@ def _check(found: ZeroSet, compiled: bool) -> None:
         )
 
 
-def _ends_inside(found: ZeroSet, compiled: bool) -> Bool[Tensor, ""]:
-    """Whether the surface has a border that does not lie on the box."""
+def _faults(found: ZeroSet, compiled: bool) -> Sequence[bool]:
+    """Whether the surface has a border that does not lie on the box, and whether polygons run
+    through an edge twice in one direction."""
+    polygons = found.face_vertices, found.face_offsets
+    if compiled and found.vertices.shape[1] == 3:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.polygons_compiled import ends_inside, repeats_a_run
+
+        edges = found.edge_faces.numpy(), found.signs.edge_zeros.numpy()
+        corners, offsets = (part.numpy() for part in polygons)
+        return (
+            ends_inside(*edges, found.signs.constraints.num_neurons),
+            repeats_a_run(corners, offsets, found.num_vertices),
+        )
+    return torch.stack([_ends_inside(found), runs_repeat(*polygons, found.num_vertices)]).tolist()
+
+
+def _ends_inside(found: ZeroSet) -> Bool[Tensor, ""]:
     num_neurons = found.signs.constraints.num_neurons
     if found.vertices.shape[1] == 2:
         ends = torch.bincount(found.edges.flatten(), minlength=found.num_vertices)
         at_box = (found.signs.vertex_zeros >= num_neurons).any(dim=1)
         return ((ends == 1) & ~at_box).any()
-    if compiled:
-        # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.extraction.polygons_compiled import ends_inside
-
-        edges = found.edge_faces.numpy(), found.signs.edge_zeros.numpy()
-        return torch.tensor(ends_inside(*edges, num_neurons))
     at_box = (found.signs.edge_zeros >= num_neurons).any(dim=1)
     return ((found.edge_faces < 0).any(dim=1) & ~at_box).any()
-
-
-def _runs_repeat(found: ZeroSet, compiled: bool) -> Bool[Tensor, ""]:
-    """Whether polygons run through an edge twice in one direction."""
-    polygons = found.face_vertices, found.face_offsets
-    if not compiled:
-        return runs_repeat(*polygons, found.num_vertices)
-    # Imported here, so that importing the package does not load the compiler.
-    from shapeopt.extraction.polygons_compiled import repeats_a_run
-
-    arrays = (part.numpy() for part in polygons)
-    return torch.tensor(repeats_a_run(*arrays, found.num_vertices))

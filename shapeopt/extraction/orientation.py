@@ -44,10 +44,7 @@ def oriented(
         normals: gradient of f in each region, or the normal of the box plane; unit length.
         compiled: by the compiled implementation, on a CPU.
     """
-    aligned, longest = _alignment(found, normals, compiled)
-    is_certain = (aligned.abs() > CERTAIN_ASPECT * longest.square()) & (longest > CERTAIN_LENGTH)
-    is_flipped = aligned < 0
-    thin = torch.nonzero(~is_certain).flatten()
+    is_flipped, thin = _by_area(found, normals, compiled)
     if len(thin):
         edges = _longest_edges(found, thin)
         along = _runs_along(layers, found, normals, thin, edges)
@@ -69,23 +66,26 @@ def _with_reversed(
     return torch.where(of_corners, reversed_corners(*polygons), found.face_vertices)
 
 
-def _alignment(
+def _by_area(
     found: ZeroSet, normals: Float[Tensor, "f 3"], compiled: bool
-) -> tuple[Float[Tensor, "f"], Float[Tensor, "f"]]:
-    """Of each polygon the area along its normal (negative from behind), and its longest edge."""
+) -> tuple[Bool[Tensor, "f"], Int64[Tensor, "n"]]:
+    """Which polygons run the wrong way round by their vector areas, and those that are too thin to
+    tell."""
     polygons = found.face_vertices, found.face_offsets
     if compiled:
         # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.extraction.polygons_compiled import alignment
+        from shapeopt.extraction.polygons_compiled import by_area
 
-        arrays = (found.vertices, *polygons, normals)
-        areas, longest = alignment(*(array.contiguous().numpy() for array in arrays))
-        return torch.from_numpy(areas), torch.from_numpy(longest)
+        arrays = (part.contiguous().numpy() for part in (found.vertices, *polygons, normals))
+        is_flipped, thin = by_area(*arrays, CERTAIN_ASPECT, CERTAIN_LENGTH)
+        return torch.from_numpy(is_flipped), torch.from_numpy(thin)
     areas = (vector_areas(found.vertices, *polygons) * normals).sum(dim=1)
     sides = found.vertices[found.face_vertices]
     lengths = safe_norm(sides[next_corner(found.face_offsets, len(sides))] - sides)
     owner = owners_of(found.face_offsets, len(sides))
-    return areas, torch.zeros_like(areas).scatter_reduce(0, owner, lengths, "amax")
+    longest = torch.zeros_like(areas).scatter_reduce(0, owner, lengths, "amax")
+    is_certain = (areas.abs() > CERTAIN_ASPECT * longest.square()) & (longest > CERTAIN_LENGTH)
+    return areas < 0, torch.nonzero(~is_certain).flatten()
 
 
 def _longest_edges(found: ZeroSet, faces: Int64[Tensor, "n"]) -> Int64[Tensor, "n"]:

@@ -9,28 +9,30 @@ from shapeopt.compiled import kernel, small_kernel
 
 @kernel
 @no_type_check
-def alignment(vertices, corners, offsets, normals):
-    """Of each polygon the area along its normal (negative from behind), and its longest edge.
+def by_area(vertices, corners, offsets, normals, certain_aspect, certain_length):
+    """Which polygons run the wrong way round by their vector areas, and those too thin to tell.
 
     The twin of what :func:`shapeopt.extraction.orientation.oriented` computes in torch.
     """
     count = len(offsets) - 1
-    areas = np.zeros(count, vertices.dtype)
-    longest = np.zeros(count, vertices.dtype)
+    is_flipped = np.empty(count, np.bool_)
+    thin, num_thin = np.empty(count, np.int64), 0
     for polygon in range(count):
         start, stop = offsets[polygon], offsets[polygon + 1]
-        origin = vertices[corners[start]]
-        normal = normals[polygon]
-        for k in range(start, stop):
-            u = vertices[corners[k]]
-            v = vertices[corners[k + 1 if k + 1 < stop else start]]
-            x, y, z = u[0] - origin[0], u[1] - origin[1], u[2] - origin[2]
-            a, b, c = v[0] - origin[0], v[1] - origin[1], v[2] - origin[2]
-            cross = (y * c - z * b) * normal[0] + (z * a - x * c) * normal[1]
-            areas[polygon] += cross + (x * b - y * a) * normal[2]
-            length = (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2
-            longest[polygon] = max(longest[polygon], length)
-    return areas / 2, np.sqrt(longest)
+        first, area, longest = corners[start], 0.0, 0.0
+        p, q, r = vertices[first, 0], vertices[first, 1], vertices[first, 2]
+        x, y, z = 0.0, 0.0, 0.0  # of the corner before, seen from the first one
+        for k in range(start + 1, stop + 1):
+            corner = corners[k] if k < stop else first
+            a, b, c = vertices[corner, 0] - p, vertices[corner, 1] - q, vertices[corner, 2] - r
+            cross = (y * c - z * b) * normals[polygon, 0] + (z * a - x * c) * normals[polygon, 1]
+            area += (cross + (x * b - y * a) * normals[polygon, 2]) / 2
+            longest = max(longest, (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2)
+            x, y, z = a, b, c
+        is_flipped[polygon] = area < 0
+        thin[num_thin] = polygon
+        num_thin += not (longest > certain_length**2 and abs(area) > certain_aspect * longest)
+    return is_flipped, thin[:num_thin].copy()
 
 
 @kernel

@@ -51,7 +51,7 @@ def _pruned(case: Case, backend: Backend) -> PolyhedralSurface:
     layers, box = prepare(case.network, case.bounds, None)
     unit = condition(layers, box)
     constant = without_graph(unit.layers)
-    always = Pruning(min_vertices=0, min_growth=0, min_layers=1)
+    always = Pruning(min_vertices=0, min_growth=0, min_cuts=0)
 
     def surface(ulps: int) -> PolyhedralSurface:
         options = {"backend": backend, "pruning": always, "ulps": ulps}

@@ -39,7 +39,7 @@ def zero_set(
         NoZero: if there are none.
     """
     output = skeleton.constraints.output
-    edges = torch.nonzero((skeleton.edge_zeros == output).any(dim=1)).flatten()
+    edges = _edges_on(skeleton, output, compiled)
     is_cap_alone = cap and is_block and len(edges) == 0
     if len(edges) == 0 and not is_cap_alone:
         # The extremes of f are at vertices. Where pruning stopped early few of them are left.
@@ -56,6 +56,16 @@ def zero_set(
         if len(edges) == 0:
             raise no_zero_among(layers, box, skeleton.vertices)
     return _assemble(skeleton, edges, polygons, cap)
+
+
+def _edges_on(skeleton: Skeleton, constraint: int, compiled: bool) -> Int64[Tensor, "e"]:
+    """The edges on which the constraint is 0."""
+    if compiled:
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.extraction.subdivision.assemble_compiled import edges_on
+
+        return torch.from_numpy(edges_on(skeleton.edge_zeros.numpy(), constraint))
+    return torch.nonzero((skeleton.edge_zeros == constraint).any(dim=1)).flatten()
 
 
 def _caps(skeleton: Skeleton) -> list[Cells]:

@@ -101,6 +101,20 @@ def polygons_of(skeleton: Skeleton, edges: Int64[Tensor, "e"]) -> ZeroSet:
     )
 
 
+@kernel
+@no_type_check
+def edges_on(edge_zeros, constraint):
+    """The edges on which the constraint is 0."""
+    edges, count = np.empty(len(edge_zeros), np.int64), 0
+    for edge in range(len(edge_zeros)):
+        is_on = False
+        for z in range(edge_zeros.shape[1]):
+            is_on |= edge_zeros[edge, z] == constraint
+        edges[count] = edge
+        count += int(is_on)
+    return edges[:count].copy()
+
+
 @small_kernel
 @no_type_check
 def _other_zero(edges, number):

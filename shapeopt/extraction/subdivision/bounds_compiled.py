@@ -10,26 +10,29 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from shapeopt.compiled import in_parts, kernel, small_kernel
-from shapeopt.extraction.subdivision.bounds import unit_rounding
+from shapeopt.compiled import in_parts, inner_kernel, kernel, small_kernel
+from shapeopt.extraction.subdivision.bounds import Rounding, rounding_of, unit_rounding
 from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.extraction.subdivision.values_compiled import layer_values
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.vectors import (
+    LENGTH,
     absolute,
     larger,
     loaded,
     minus,
     multiply_add,
     number,
+    over,
     plus,
     repeated,
     smaller,
     store,
     times,
+    total,
 )
 
 SMALL = 1 << 9
@@ -37,6 +40,8 @@ SMALL = 1 << 9
 
 NEURONS = 16
 """Neurons that sums are in registers of at a time."""
+
+TINY = np.finfo(np.float64).tiny
 
 MOST_ERRORS = 128
 """Errors of ReLUs that are kept apart; of what comes after, the sizes are added up."""
@@ -52,6 +57,7 @@ class _Rest(NamedTuple):
         is_linear: of all but the last.
         first_weight, first_neuron: where each layer's part starts.
         unit: of each layer, see :func:`unit_rounding`.
+        output: the weights of the output, in a row as long as the others.
         slack: of the values at work.
     """
 
@@ -62,6 +68,7 @@ class _Rest(NamedTuple):
     first_weight: np.ndarray
     first_neuron: np.ndarray
     unit: np.ndarray
+    output: np.ndarray
     slack: float
 
 
@@ -73,13 +80,14 @@ def may_hold_zero(
     ulps: int,
 ) -> Bool[Tensor, "r"]:
     """Whether the bounds leave room for a zero of f in the chosen regions; see ``bounds.py``."""
-    size = float(values.abs().amax())
-    slack = 2 * ulps * torch.finfo(values.dtype).eps * size
     offsets, corners = regions.offsets.numpy(), regions.corners.numpy()
     near = chosen.numpy().copy()
-    at_vertices = _output(rest, values)
-    given = _AtWork(at_vertices, values.numpy(), offsets, corners), near
-    in_parts(_bound, len(regions), SMALL, _flat(rest, values.dtype, ulps, slack), *given)
+    rows = _in_vectors(values).contiguous().numpy()
+    given = _AtWork(_output(rest, values), rows, offsets, corners), near
+    if len(rest) == 2:
+        in_parts(_bound_by_gaps, len(regions), SMALL, _output_layer(rest, values, ulps), *given)
+    else:
+        in_parts(_bound, len(regions), SMALL, _flat(rest, values, ulps), *given)
     return torch.from_numpy(near)
 
 
@@ -87,7 +95,8 @@ class _AtWork(NamedTuple):
     """The regions and the layer at work.
 
     Attributes:
-        output, values: f and the layer's values at the vertices.
+        output, values: f and the layer's values at the vertices; the values in rows of whole
+            vectors, with zeros behind them.
         offsets, corners: of the regions.
     """
 
@@ -107,7 +116,7 @@ def _output(rest: Sequence[AffineLayer], values: Float[Tensor, "v width"]) -> np
     return at_work[:, 0]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _changes_sign(given, first, after):
     """Whether f has both signs, or is 0, at the corners of a region."""
@@ -119,25 +128,86 @@ def _changes_sign(given, first, after):
     return False
 
 
-def _flat(rest: Sequence[AffineLayer], dtype: torch.dtype, ulps: int, slack: float) -> _Rest:
+class _Output(NamedTuple):
+    """The output layer after the layer at work.
+
+    Attributes:
+        weights: of each input, where it is above 0, and the size of it where it is below; 0 for
+            those without ReLU. In rows as long as those of the values.
+        rounding: what rounding makes of its and of their values.
+    """
+
+    weights: np.ndarray
+    rounding: Rounding
+
+
+def _output_layer(
+    rest: Sequence[AffineLayer], values: Float[Tensor, "v width"], ulps: int
+) -> _Output:
+    bending = np.where(_linear(rest[0]).numpy(), 0, rest[1].weight[0].numpy())
+    weights = np.stack([np.maximum(bending, 0), np.maximum(-bending, 0)])
+    return _Output(
+        _in_vectors(torch.from_numpy(weights)).numpy(), rounding_of(values, rest[1], ulps)
+    )
+
+
+def _linear(layer: AffineLayer) -> Bool[Tensor, "width"]:
+    none = torch.zeros(len(layer.bias), dtype=torch.bool)
+    return none if layer.is_linear is None else layer.is_linear
+
+
+def _padded(numbers: Float[Tensor, "*_ width"], length: int) -> Float64[Tensor, "*_ length"]:
+    """Rows of numbers in float64, with zeros behind them up to a length."""
+    short = length - numbers.shape[-1]
+    return (torch.nn.functional.pad(numbers, (0, short)) if short else numbers).double()
+
+
+def _in_vectors(numbers: Float[Tensor, "*_ width"]) -> Float64[Tensor, "*_ length"]:
+    """Rows of whole vectors."""
+    width = numbers.shape[-1]
+    return _padded(numbers, width + -width % LENGTH)
+
+
+@kernel
+@no_type_check
+def _bound_by_gaps(part, start, stop, output, given, near):
+    """Clears the mark of the regions that hold no zero, if only the output comes after the layer
+    at work."""
+    values, length = given.values, given.values.shape[1]
+    slack, none = repeated(output.rounding.slack), repeated(0.0)
+    for i in range(start, stop):
+        first, after = given.offsets[i], given.offsets[i + 1]
+        if not near[i] or _changes_sign(given, first, after):
+            continue
+        below = given.output[given.corners[first]] < 0
+        least, gaps = np.inf, none
+        for k in range(first, after):
+            least = min(least, abs(given.output[given.corners[k]]))
+        for at in range(0, length, 4):
+            low = loaded(values, given.corners[first] * length + at)
+            high = low
+            for k in range(first + 1, after):
+                x = loaded(values, given.corners[k] * length + at)
+                low, high = smaller(x, low), larger(x, high)
+            low, high = smaller(minus(low, slack), none), larger(plus(high, slack), none)
+            gap = over(times(low, high), larger(minus(high, low), repeated(TINY)))
+            gaps = minus(gaps, times(gap, loaded(output.weights, int(below) * length + at)))
+        near[i] = least <= total(gaps) + output.rounding.reach
+
+
+def _flat(rest: Sequence[AffineLayer], values: Float[Tensor, "v width"], ulps: int) -> _Rest:
+    dtype, slack = values.dtype, rounding_of(values, rest[1], ulps).slack
     widths = np.array([len(layer.bias) for layer in rest])
-    length = -(-widths.max() // NEURONS) * NEURONS
-
-    def linear(layer: AffineLayer) -> Tensor:
-        none = torch.zeros(len(layer.bias), dtype=torch.bool)
-        return none if layer.is_linear is None else layer.is_linear
-
-    def padded(numbers: Tensor) -> Tensor:
-        return torch.nn.functional.pad(numbers.double(), (0, int(length) - numbers.shape[-1]))
-
+    length = -(-int(widths.max()) // NEURONS) * NEURONS
     return _Rest(
         widths,
-        torch.cat([padded(layer.weight.T) for layer in rest[1:]]).numpy(),
-        torch.stack([padded(layer.bias) for layer in rest[1:]]).numpy(),
-        torch.cat([linear(layer) for layer in rest]).numpy(),
+        torch.cat([_padded(layer.weight.T, length) for layer in rest[1:]]).numpy(),
+        torch.stack([_padded(layer.bias, length) for layer in rest[1:]]).numpy(),
+        torch.cat([_linear(layer) for layer in rest]).numpy(),
         np.concatenate([[0], np.cumsum(widths[:-1])]),
         np.concatenate([[0], np.cumsum(widths)]),
         np.array([unit_rounding(layer, dtype, ulps) for layer in rest]),
+        _padded(rest[-1].weight[0], length).numpy(),
         slack,
     )
 
@@ -153,7 +223,7 @@ class _Region(NamedTuple):
         factor, middle: of each neuron's ReLU, the line ``factor * x + middle`` through the middle
             of what it can give.
         starts: what the corners have in common after the layer, and 0 for the errors.
-        inputs: the neurons that the next layer gets something of.
+        inputs: neurons that the next layer gets something of.
         bent: those of them whose ReLUs get an error of their own.
     """
 
@@ -198,11 +268,18 @@ def _bound(part, start, stop, rest, given, near):
             continue
         num_corners = offsets[i + 1] - offsets[i]
         for corner in range(num_corners):
-            vertex = given.corners[offsets[i] + corner]
-            for j in range(rest.widths[0]):
-                one.rows[corner, j] = given.values[vertex, j]
+            _copy_row(given.values, given.corners[offsets[i] + corner], one.rows, corner)
         one.slack[:] = rest.slack
         near[i] = _may_hold_zero(one, two, rest, num_corners)
+
+
+@inner_kernel
+@no_type_check
+def _copy_row(values, source, rows, target):
+    """Copies a row of values into one that may be longer."""
+    width, length = values.shape[1], rows.shape[1]
+    for at in range(0, width, 4):
+        store(rows, target * length + at, loaded(values, source * width + at))
 
 
 @small_kernel
@@ -224,7 +301,7 @@ def _empty_region(num_rows, length):
     return one, two
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _may_hold_zero(one, two, rest, num_corners):
     """Whether 0 is between the bounds of the output in the region, whose corners ``one`` holds."""
@@ -236,14 +313,13 @@ def _may_hold_zero(one, two, rest, num_corners):
         weight, bias = rest.weights[first : first + width], rest.biases[layer]
         after = _Next(weight, bias, rest.widths[layer + 1], rest.unit[layer + 1])
         _range(region, sizes, width)
-        num_inputs = _relax(region, rest.is_linear[neuron : neuron + width])
-        if layer + 1 == num_layers:
-            break
-        sizes = num_corners, _pass_on(region, after, sizes, num_inputs)
-    return _output_may_be_zero(region, after, sizes, num_inputs)
+        _relax(region, rest.is_linear[neuron : neuron + width])
+        if layer + 1 < num_layers:
+            sizes = num_corners, _pass_on(region, after, sizes, width)
+    return _output_may_be_zero(region, after, rest.output, sizes)
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _range(region, sizes, width):
     """Between what numbers the values of so many neurons are; eight at a time."""
@@ -265,43 +341,44 @@ def _range(region, sizes, width):
         store(region.high, at + 4, plus(high_4, reach_4))
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _relax(region, is_linear):
-    """The lines of a layer's ReLUs. Returns how many neurons the next layer gets something of."""
-    count = 0
+    """The lines of a layer's ReLUs: ``h / (h - l)`` steep, where h and l are what of the range is
+    above 0 and below."""
+    none = repeated(0.0)
+    for at in range(0, len(is_linear), 4):
+        high, low = larger(loaded(region.high, at), none), smaller(loaded(region.low, at), none)
+        factor = over(high, larger(minus(high, low), repeated(TINY)))
+        store(region.factor, at, factor)
+        store(region.middle, at, times(times(factor, low), repeated(-0.5)))
     for j in range(len(is_linear)):
-        low, high = region.low[j], region.high[j]
-        factor, middle = 1.0, 0.0
-        if low < 0 and not is_linear[j]:
-            if high <= 0:
-                continue
-            factor = high / (high - low)
-            middle = -factor * low / 2
-        region.factor[j], region.middle[j], region.inputs[count] = factor, middle, j
-        count += 1
-    return count
+        if is_linear[j]:
+            region.factor[j], region.middle[j] = 1.0, 0.0
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _size(region, i, unit):
     """What rounding and the remainder make of a neuron's part in a sum, in units of its weight."""
     return unit * max(-region.low[i], region.high[i]) + region.slack[i] * region.factor[i]
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
-def _pass_on(region, after, sizes, num_inputs):
+def _pass_on(region, after, sizes, width_before):
     """Puts the next layer's values into ``region.after``. Returns how many rows they have."""
     (weight, bias, width, unit), (num_corners, num_rows) = after, sizes
     shared, slack, length = region.starts[0], region.slack_after, region.after.shape[1]
-    num_bent, room = 0, MOST_ERRORS - (num_rows - num_corners)
+    num_inputs, num_bent, room = 0, 0, MOST_ERRORS - (num_rows - num_corners)
     for j in range(width):
         shared[j] = bias[j]
         slack[j] = unit * abs(bias[j])
-    for n in range(num_inputs):
-        i = region.inputs[n]
+    for i in range(width_before):
+        if region.factor[i] == 0:
+            continue
+        region.inputs[num_inputs] = i
+        num_inputs += 1
         middle, size = region.middle[i], _size(region, i, unit)
         if middle > 0:
             _add(shared, repeated(middle), weight, i, width)
@@ -327,7 +404,7 @@ def _pass_on(region, after, sizes, num_inputs):
     return num_rows + num_bent
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _add(out, factor, weight, i, width):
     """Adds so many times the weights of an input."""
@@ -336,7 +413,7 @@ def _add(out, factor, weight, i, width):
         store(out, j, multiply_add(factor, terms, loaded(out, j)))
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
 def _two_rows(region, after, r, num_corners, num_inputs):
     """Puts rows r and r + 1 of the next layer into ``region.after``, sixteen neurons at a time."""
@@ -372,26 +449,36 @@ def _two_rows(region, after, r, num_corners, num_inputs):
         store(out, two + at + 12, h)
 
 
-@small_kernel
+@inner_kernel
 @no_type_check
-def _output_may_be_zero(region, after, sizes, num_inputs):
-    """Whether 0 is between the bounds of the output, the next layer's one neuron."""
-    (weight, bias, _, unit), (num_corners, num_rows) = after, sizes
-    shared, reach = bias[0], unit * abs(bias[0])
-    for n in range(num_inputs):
-        i = region.inputs[n]
-        terms = abs(weight[i, 0])
+def _output_may_be_zero(region, after, weight, sizes):
+    """Whether 0 is between the bounds of the output, the next layer's one neuron.
+
+    Args:
+        weight: the output's, of each input.
+    """
+    (num_corners, num_rows), length = sizes, len(weight)
+    shared, reach, unit = repeated(0.0), repeated(0.0), repeated(after.unit)
+    for at in range(0, length, 4):
+        factor, middle, w = loaded(region.factor, at), loaded(region.middle, at), loaded(weight, at)
         # The error of this layer's ReLU counts by its size: nothing comes after it to cancel it.
-        reach += (_size(region, i, unit) + region.middle[i]) * terms
-        shared += region.middle[i] * weight[i, 0]
+        largest = larger(absolute(loaded(region.low, at)), absolute(loaded(region.high, at)))
+        error = multiply_add(unit, largest, middle)
+        error = multiply_add(loaded(region.slack, at), factor, error)
+        reach = multiply_add(error, absolute(w), reach)
+        shared = multiply_add(middle, w, shared)
+        store(region.factor, at, times(factor, w))
+    bias = after.bias[0]
+    shared, reach = bias + total(shared), after.unit * abs(bias) + total(reach)
     low, high = np.inf, -np.inf
     for r in range(num_rows):
-        total = 0.0
-        for n in range(num_inputs):
-            i = region.inputs[n]
-            total += region.rows[r, i] * region.factor[i] * weight[i, 0]
+        terms = repeated(0.0)
+        for at in range(0, length, 4):
+            row = loaded(region.rows, r * length + at)
+            terms = multiply_add(row, loaded(region.factor, at), terms)
+        value = total(terms)
         if r < num_corners:
-            low, high = min(low, shared + total), max(high, shared + total)
+            low, high = min(low, shared + value), max(high, shared + value)
         else:
-            reach += abs(total)
+            reach += abs(value)
     return low - reach <= 0 and high + reach >= 0

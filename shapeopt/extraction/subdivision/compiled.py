@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from shapeopt.compiled import PARTS, each_part, in_parts
@@ -37,6 +37,7 @@ from shapeopt.extraction.subdivision.kernels import (
     renumber,
     split,
 )
+from shapeopt.extraction.subdivision.regions_compiled import HashedRegions, find_regions
 from shapeopt.extraction.subdivision.rows import MAX_ROWS, GrowingRows
 from shapeopt.extraction.subdivision.values_compiled import layer_values
 from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
@@ -87,6 +88,10 @@ class CompiledSubdivision:
     def values_at_work(self) -> Float[Tensor, "v width"]:
         """Of the layer at work, at the vertices so far; it shares the memory."""
         return torch.from_numpy(self.values.data)
+
+    def edges_so_far(self) -> Int32[Tensor, "e 2"]:
+        """The edges so far; it shares the memory."""
+        return torch.from_numpy(self.edges.data)
 
     def cut_by_output(self) -> Bool[Tensor, "e"]:
         """Which edges the one neuron of the layer at work cuts."""
@@ -292,28 +297,31 @@ class CompiledSubdivision:
         for rows in of_edge:
             rows.size = sizes.edges
 
-    def skeleton(self) -> Skeleton:
-        """The skeleton between two layers; it shares the memory."""
-        self._pass_over_edges(self._no_words)
-        return self._skeleton_of([torch.from_numpy(rows.data) for rows in self._in_skeleton()])
+    def regions(self) -> HashedRegions:
+        """The regions between two layers; they share the memory."""
+        return find_regions(
+            self.constraints,
+            self.keys,
+            torch.from_numpy(self.vertex_zeros.data),
+            torch.from_numpy(self.plus_bits.data).view(torch.int32),
+            self.edges_so_far(),
+            torch.from_numpy(self.edge_zeros.data),
+        )
 
     def finish(self) -> Skeleton:
         """The finished skeleton, with the unused memory given back."""
         self._pass_over_edges(self._no_words)
         del self.values, self.following
         self._buffers.clear()
-        return self._skeleton_of([rows.release() for rows in self._in_skeleton()])
-
-    def _in_skeleton(self) -> list[GrowingRows]:
-        """The arrays that a skeleton has, in its order."""
-        of_vertex = [self.positions, self.vertex_zeros, self.plus_bits]
-        return [*of_vertex, self.edges, self.edge_zeros, self.edge_base]
-
-    def _skeleton_of(self, arrays: list[Tensor]) -> Skeleton:
-        vertices, zeros, plus_bits, edges, edge_zeros, edge_keys = arrays
-        plus_bits = plus_bits.view(torch.int32)
         return Skeleton(
-            self.constraints, vertices, zeros, plus_bits, edges, edge_zeros, edge_keys, self.keys
+            self.constraints,
+            self.positions.release(),
+            self.vertex_zeros.release(),
+            self.plus_bits.release().view(torch.int32),
+            self.edges.release(),
+            self.edge_zeros.release(),
+            self.edge_base.release(),
+            self.keys,
         )
 
 

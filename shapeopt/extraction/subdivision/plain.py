@@ -16,6 +16,7 @@ from shapeopt.complex.signs import WORD_BITS, Constraints, ZobristKeys, pack
 from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.memory import Budget
 from shapeopt.extraction.progress import Progress, inconsistent
+from shapeopt.extraction.subdivision.regions import SortedRegions, find_regions
 from shapeopt.extraction.tolerances import neuron_sizes, rounding_threshold
 from shapeopt.networks.affine import AffineLayer
 
@@ -100,6 +101,10 @@ class PlainSubdivision:
         """Of the layer at work, at the vertices so far."""
         return self.points.data[:, self.constraints.dimension :]
 
+    def edges_so_far(self) -> Int32[Tensor, "e 2"]:
+        """The edges so far."""
+        return self.edges.data
+
     def cut_by_output(self) -> Bool[Tensor, "e"]:
         """Which edges the one neuron of the layer at work cuts."""
         is_plus = self.values_at_work()[:, 0] >= -self.threshold
@@ -163,8 +168,12 @@ class PlainSubdivision:
         _, plus = self._words_of_edges()
         self.edge_base.data.add_(self.keys.of_words(plus, layer))
 
-    def skeleton(self) -> Skeleton:
-        """The skeleton between two layers, when the bases are the keys."""
+    def regions(self) -> SortedRegions:
+        """The regions between two layers."""
+        return find_regions(self.finish())
+
+    def finish(self) -> Skeleton:
+        """The skeleton of the layers so far: after a layer the bases are the keys."""
         return Skeleton(
             self.constraints,
             self.positions.contiguous(),
@@ -175,10 +184,6 @@ class PlainSubdivision:
             self.edge_base.data,
             self.keys,
         )
-
-    def finish(self) -> Skeleton:
-        """The finished skeleton."""
-        return self.skeleton()
 
     def _limits(self) -> Float[Tensor, "width width"]:
         """For each neuron at work, the values from which on the signs of a new vertex may be +:

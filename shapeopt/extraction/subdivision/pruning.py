@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from shapeopt.complex.skeleton import Skeleton
-from shapeopt.extraction.subdivision import bounds, regions
+from shapeopt.extraction.subdivision.bounds import may_hold_zero
+from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.networks.affine import AffineLayer
 
 
@@ -29,54 +29,75 @@ class Pruning(NamedTuple):
     """From what size on leaving out regions takes less time than it saves.
 
     Attributes:
-        min_vertices: a complex of fewer is subdivided faster than its regions are bounded.
+        min_vertices: for each hidden layer to come. A complex of fewer is subdivided faster than
+            its regions are bounded, and through many layers the bounds are wide.
         min_growth: since the last time; of a complex that has hardly grown little can go.
-        min_layers: with fewer hidden layers to come, a region will not be cut often enough.
+        min_cuts: new vertices on the edges for each that there is, before the last hidden layer:
+            what goes there is cut by that one alone.
     """
 
     min_vertices: int
     min_growth: float
-    min_layers: int
+    min_cuts: float
 
-    def pays(self, num_vertices: int, num_kept: int, hidden_layers_left: int) -> bool:
-        """Whether to leave out regions now, given the vertices that the last time has left."""
-        is_large = num_vertices >= max(self.min_vertices, self.min_growth * num_kept)
-        return is_large and hidden_layers_left >= self.min_layers
+    def pays(
+        self,
+        edges: Int[Tensor, "e 2"],
+        values: Float[Tensor, "v width"],
+        num_kept: int,
+        hidden_left: int,
+    ) -> bool:
+        """Whether to leave out regions now.
+
+        Args:
+            edges: so far.
+            values: of the next layer at the vertices so far.
+            num_kept: vertices that the last time has left.
+            hidden_left: hidden layers to come; at least one.
+        """
+        least = max(self.min_vertices * hidden_left, self.min_growth * num_kept)
+        if len(values) < least:
+            return False
+        return hidden_left > 1 or _cuts_per_vertex(edges, values) >= self.min_cuts
 
 
-PRUNING = Pruning(min_vertices=1 << 13, min_growth=2.0, min_layers=2)
+PRUNING = Pruning(min_vertices=1 << 12, min_growth=2.0, min_cuts=1.5)
+
+SAMPLE = 1024
+"""Edges whose cuts are counted."""
+
+
+def _cuts_per_vertex(edges: Int[Tensor, "e 2"], values: Float[Tensor, "v width"]) -> float:
+    """How many vertices a layer will put on these edges for each of theirs, by a sample."""
+    step = -(-len(edges) // SAMPLE)
+    one, two = (values[edges[::step].long()] >= 0).unbind(1)
+    return step * int((one != two).sum()) / len(values)
 
 
 def edges_near_zero_set(
-    layers: Sequence[AffineLayer],
-    done: int,
-    skeleton: Skeleton,
+    rest: Sequence[AffineLayer],
+    regions: Regions,
     values: Float[Tensor, "v width"],
     ulps: int,
     *,
+    is_partial: bool,
     compiled: bool,
 ) -> Bool[Tensor, "e"]:
     """Edges of the regions that may hold a zero of the output.
 
     Args:
-        layers: all of the network's layers, with one output.
-        done: number of layers that have been cut; at least one, and not all hidden ones.
-        skeleton: of the complex of those layers, or what earlier calls left of it.
-        values: of the next layer at its vertices.
+        rest: the layers from the one at work on, a hidden one; the last has one output.
+        regions: of the complex of the layers before, or what earlier calls left of it.
+        values: of the layer at work at the vertices.
         ulps: that count as rounding.
+        is_partial: whether earlier calls have left regions out.
         compiled: with the compiled kernels, on a CPU.
     """
-    find, bound = regions.find_regions, bounds.may_hold_zero
+    bound = may_hold_zero
     if compiled:
         # Imported here, so that importing the package does not load the compiler.
         from shapeopt.extraction.subdivision.bounds_compiled import may_hold_zero as bound
-        from shapeopt.extraction.subdivision.regions_compiled import find_regions as find
-    found = find(skeleton)
-    # The last entry is for the -1 that stands for no region.
-    is_near = torch.zeros(len(found) + 1, dtype=torch.bool, device=values.device)
-    whole = found.are_whole(skeleton.constraints.dimension)
-    is_near[:-1] = bound(layers[done:], found, whole, values, ulps)
-    near = is_near[found.around[0].long()]
-    for side in found.around[1:]:
-        near |= is_near[side.long()]
-    return near
+    whole = torch.ones(len(regions), dtype=torch.bool, device=values.device)
+    if is_partial:
+        whole = regions.are_whole()
+    return regions.edges_of(bound(rest, regions, whole, values, ulps))

@@ -4,7 +4,8 @@ This is the oracle: the compiled twin for the CPU (``regions_compiled.py``) must
 regions, which it may number otherwise.
 """
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Int, Int64
@@ -14,30 +15,59 @@ from shapeopt.complex.skeleton import Skeleton
 from shapeopt.mesh.ragged import offsets_of
 
 
-class Regions(NamedTuple):
+@dataclass(frozen=True)
+class Regions(ABC):
     """The regions of a skeleton, or what pruning left of them.
 
     Attributes:
-        around: the regions around each edge, -1 where there is none.
+        dimension: of the space.
         offsets: region i has the corners ``offsets[i]`` to ``offsets[i + 1]``.
         corners: vertices of the skeleton, region by region.
-        num_edges: that are left of each region.
     """
 
-    around: Int[Tensor, "sides e"]
+    dimension: int
     offsets: Int64[Tensor, "r_plus_1"]
     corners: Int[Tensor, "m"]
-    num_edges: Int[Tensor, "r"]
 
     def __len__(self) -> int:
-        return len(self.num_edges)
+        return len(self.offsets) - 1
 
-    def are_whole(self, dimension: int) -> Bool[Tensor, "r"]:
+    @property
+    @abstractmethod
+    def num_edges(self) -> Int[Tensor, "r"]:
+        """Edges that are left of each region."""
+
+    @abstractmethod
+    def edges_of(self, chosen: Bool[Tensor, "r"]) -> Bool[Tensor, "e"]:
+        """Which edges of the skeleton are edges of a chosen region."""
+
+    def are_whole(self) -> Bool[Tensor, "r"]:
         """Whether nothing of a region was dropped: then ``dimension`` edges meet at a corner."""
-        return 2 * self.num_edges == dimension * self.offsets.diff()
+        return 2 * self.num_edges == self.dimension * self.offsets.diff()
 
 
-def find_regions(skeleton: Skeleton) -> Regions:
+@dataclass(frozen=True)
+class SortedRegions(Regions):
+    """What :func:`find_regions` finds.
+
+    Attributes:
+        around: the regions around each edge, -1 where there is none.
+    """
+
+    around: Int64[Tensor, "sides e"]
+
+    @property
+    def num_edges(self) -> Int64[Tensor, "r"]:
+        """See :class:`Regions`."""
+        return torch.bincount(self.around[self.around >= 0], minlength=len(self))
+
+    def edges_of(self, chosen: Bool[Tensor, "r"]) -> Bool[Tensor, "e"]:
+        """See :class:`Regions`."""
+        # The last entry is for the -1 that stands for no region.
+        return torch.cat([chosen, chosen.new_zeros(1)])[self.around].any(dim=0)
+
+
+def find_regions(skeleton: Skeleton) -> SortedRegions:
     """Groups vertices and edges by the regions around them, by sorting the regions' keys."""
     constraints = skeleton.constraints
     zeros = skeleton.vertex_zeros.long()
@@ -49,8 +79,7 @@ def find_regions(skeleton: Skeleton) -> Regions:
 
     turned, exists = _turned(skeleton, skeleton.edge_zeros.long(), skeleton.edge_keys)
     around = torch.where(exists, torch.searchsorted(names, turned), -1)
-    num_edges = torch.bincount(around[around >= 0], minlength=len(names))
-    return Regions(around, offsets_of(num_corners), vertex[order], num_edges)
+    return SortedRegions(constraints.dimension, offsets_of(num_corners), vertex[order], around)
 
 
 def _turned(

@@ -124,9 +124,10 @@ def _edges_to_cut(
     hidden_left = len(layers) - 1 - index
     if hidden_left == 0:
         return state.cut_by_output()
-    if index and pruning.pays(state.sizes[0], num_kept, hidden_left):
-        cut = index, state.skeleton(), state.values_at_work(), ulps
-        return edges_near_zero_set(layers, *cut, compiled=state.is_compiled)
+    edges, values = state.edges_so_far(), state.values_at_work()
+    if index and pruning.pays(edges, values, num_kept, hidden_left):
+        how = {"is_partial": state.is_partial, "compiled": state.is_compiled}
+        return edges_near_zero_set(layers[index:], state.regions(), values, ulps, **how)
     return None
 
 

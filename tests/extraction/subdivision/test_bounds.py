@@ -10,13 +10,13 @@ from shapeopt.extraction.no_zero import NoZero
 from shapeopt.extraction.subdivision import bounds, bounds_compiled, subdivide
 from shapeopt.extraction.subdivision.assemble import zero_set
 from shapeopt.extraction.subdivision.pruning import Pruning
-from shapeopt.extraction.subdivision.regions import Regions, find_regions
+from shapeopt.extraction.subdivision.regions import SortedRegions, find_regions
 from shapeopt.extraction.tolerances import ROUNDING_ULPS
 from shapeopt.networks.affine import AffineLayer, evaluate, without_graph
 from tests.sample_networks import octahedron, random_mlp
 
 BOUNDS = {"plain": bounds.may_hold_zero, "compiled": bounds_compiled.may_hold_zero}
-ALWAYS = Pruning(min_vertices=0, min_growth=0, min_layers=1)
+ALWAYS = Pruning(min_vertices=0, min_growth=0, min_cuts=0)
 
 
 def balanced(network):
@@ -119,12 +119,8 @@ def test_errors_beyond_the_number_that_is_kept_apart_count_in_full():
     second = AffineLayer(signs[:, None], torch.zeros(2 * count).double())
     is_linear = first._replace(is_linear=torch.tensor([True]))
     values = torch.tensor([[-1.0], [1.0]]).double()
-    regions = Regions(
-        torch.zeros(1, 1, dtype=torch.int64),
-        torch.tensor([0, 2]),
-        torch.tensor([0, 1]),
-        torch.ones(1, dtype=torch.int64),
-    )
+    around = torch.zeros(1, 1, dtype=torch.int64)
+    regions = SortedRegions(1, torch.tensor([0, 2]), torch.tensor([0, 1]), around)
     for shift, holds in ((-1e-3, True), (1e-3, False)):
         third = AffineLayer(torch.ones(1, 2 * count).double(), torch.tensor([shift]).double())
         given = [is_linear, second, third], regions, torch.ones(1, dtype=torch.bool), values
@@ -136,12 +132,8 @@ def test_errors_beyond_the_number_that_is_kept_apart_count_in_full():
 def test_bounds_leave_room_for_the_rounding_of_their_terms(backend):
     """f = sum of c x_i, and less the same again: 0 up to rounding, by large terms that cancel."""
     generator = torch.Generator().manual_seed(0)
-    regions = Regions(
-        torch.zeros(1, 1, dtype=torch.int64),
-        torch.tensor([0, 1]),
-        torch.tensor([0]),
-        torch.ones(1, dtype=torch.int64),
-    )
+    around = torch.zeros(1, 1, dtype=torch.int64)
+    regions = SortedRegions(1, torch.tensor([0, 1]), torch.tensor([0]), around)
     first = AffineLayer(torch.ones(64, 1).double(), torch.zeros(64).double())
     for _ in range(20):
         weights = torch.randn(1, 64, generator=generator, dtype=torch.float64)

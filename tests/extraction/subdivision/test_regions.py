@@ -14,7 +14,16 @@ from shapeopt.extraction.subdivision import regions, regions_compiled, subdivide
 from shapeopt.networks.affine import without_graph
 from tests.sample_networks import random_mlp
 
-BACKENDS = {"plain": regions.find_regions, "compiled": regions_compiled.find_regions}
+
+def find_compiled(skeleton: Skeleton) -> regions_compiled.HashedRegions:
+    of_vertices = skeleton.vertex_zeros, skeleton.vertex_plus_bits
+    of_edges = skeleton.edges, skeleton.edge_zeros
+    return regions_compiled.find_regions(
+        skeleton.constraints, skeleton.keys, *of_vertices, *of_edges
+    )
+
+
+BACKENDS = {"plain": regions.find_regions, "compiled": find_compiled}
 SIZES = pytest.mark.parametrize("sizes", [(1, 9, 9), (2, 16, 16), (3, 12, 8), (4, 6, 5)])
 
 
@@ -36,11 +45,11 @@ def test_the_quadrants_of_a_square(backend):
     assert torch.equal(upper, 2 * plus.double())
     assert found.offsets.diff().tolist() == [4] * 4
     assert found.num_edges.tolist() == [4] * 4
-    for ends, around in zip(skeleton.edges.long(), found.around.T, strict=True):
-        middle = skeleton.vertices[ends].mean(dim=0)
-        holds = (lower <= middle) & (middle <= upper)
-        touching = torch.nonzero(holds.all(dim=1)).flatten()
-        assert sorted(around[around >= 0].tolist()) == touching.tolist()
+    middles = skeleton.vertices[skeleton.edges.long()].mean(dim=1)
+    holds = (lower[:, None] <= middles) & (middles <= upper[:, None])
+    for region, touching in enumerate(holds.all(dim=2)):
+        chosen = torch.arange(len(found)) == region
+        assert torch.equal(found.edges_of(chosen), touching)
 
 
 @SIZES
@@ -50,7 +59,7 @@ def test_regions_are_whole_and_tile_the_box(sizes, backend):
     skeleton = skeleton_of(network, (-2, 2))
     found = BACKENDS[backend](skeleton)
     constraints = skeleton.constraints
-    assert found.are_whole(constraints.dimension).all()
+    assert found.are_whole().all()
     plus_bits = plus_bits_of(found, skeleton)
     assert len(plus_bits.unique(dim=0)) == len(plus_bits) > 1
     # Each region holds the points with its signs, in its box, and there is one for every point.
@@ -83,24 +92,27 @@ def test_both_find_the_same_regions(sizes):
         edge_zeros=skeleton.edge_zeros[~dropped],
         edge_keys=skeleton.edge_keys[~dropped],
     )
-    plain, compiled = regions.find_regions(skeleton), regions_compiled.find_regions(skeleton)
+    plain, compiled = regions.find_regions(skeleton), find_compiled(skeleton)
     assert 1 < len(plain) == len(compiled)
     # The same regions by another numbering.
-    known = plain.around >= 0
-    assert torch.equal(known, compiled.around >= 0)
     numbers = torch.full((len(plain),), -1)
-    numbers[plain.around[known]] = compiled.around[known].long()
-    seen = numbers >= 0
-    assert torch.equal(numbers[plain.around[known]], compiled.around[known].long())
-    assert len(numbers[seen].unique()) == seen.sum() > 0
-    assert torch.equal(plain.num_edges[seen], compiled.num_edges[numbers[seen]].long())
-    assert not plain.are_whole(sizes[0]).all()
-    ours, theirs = (
-        regions.corners.long().split(regions.offsets.diff().tolist())
-        for regions in (plain, compiled)
-    )
-    for region in torch.nonzero(seen).flatten().tolist():
-        assert sorted(ours[region].tolist()) == sorted(theirs[numbers[region]].tolist())
+    names = {frozenset(corners): region for region, corners in enumerate(corner_lists(compiled))}
+    for region, corners in enumerate(corner_lists(plain)):
+        numbers[region] = names[frozenset(corners)]
+    assert len(numbers.unique()) == len(plain)
+    assert torch.equal(plain.num_edges, compiled.num_edges[numbers].long())
+    assert not plain.are_whole().all()
+    for share in (0.0, 0.1, 0.5, 1.0):
+        chosen = torch.rand(len(plain)) < share
+        of_compiled = torch.empty_like(chosen).index_put((numbers,), chosen)
+        edges = plain.edges_of(chosen)
+        assert torch.equal(edges, compiled.edges_of(of_compiled))
+        assert share > 0 or not edges.any()
+        assert share < 1 or edges.all()
+
+
+def corner_lists(found):
+    return (part.tolist() for part in found.corners.long().split(found.offsets.diff().tolist()))
 
 
 def corners_of(found, skeleton):
