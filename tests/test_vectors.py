@@ -45,15 +45,18 @@ def _arithmetic(one, two, out):
     vectors.store(out, 8, vectors.times(a, b))
     vectors.store(out, 12, vectors.smaller(a, b))
     vectors.store(out, 16, vectors.absolute(a))
+    vectors.store(out, 20, vectors.over(a, b))
+    return vectors.total(a)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_arithmetic_of_both_types(dtype):
     one, two = np.random.default_rng(0).normal(size=(2, 4)).astype(dtype)
-    out = np.empty((5, 4), dtype)
-    _arithmetic(one, two, out)
-    wanted = [one + two, one - two, one * two, np.minimum(one, two), np.abs(one)]
+    out = np.empty((6, 4), dtype)
+    total = _arithmetic(one, two, out)
+    wanted = [one + two, one - two, one * two, np.minimum(one, two), np.abs(one), one / two]
     np.testing.assert_array_equal(out, wanted)
+    assert total == (one[0] + one[2]) + (one[1] + one[3])
 
 
 def test_rows_that_do_not_follow_each_other_are_refused():

@@ -75,14 +75,24 @@ def test_degenerate_surface_loses_nothing():
     assert_same_surface(octahedron(), (-0.5, 0.5), "compiled")
 
 
+def layers_of(sizes, seed=0, linear=None):
+    """The layers of a random network; every other neuron of the layer ``linear`` has no ReLU."""
+    layers = without_graph(prepare(random_mlp(*sizes, seed=seed), (-2, 2), torch.float64)[0])
+    if linear is not None:
+        every_other = torch.arange(len(layers[linear].bias)) % 2 == 0
+        layers[linear] = layers[linear]._replace(is_linear=every_other)
+    return layers
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("backend", BOUNDS)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("sizes", "done"), [((1, 5, 5, 1), 1), ((2, 9, 7, 5, 1), 1), ((3, 9, 7, 5, 1), 2)]
 )
-def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed, backend):
-    layers = without_graph(prepare(random_mlp(*sizes, seed=seed), (-2, 2), torch.float64)[0])
+@pytest.mark.parametrize("linear", [None, -2])
+def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, linear, seed, backend):
+    layers = layers_of(sizes, seed, linear)
     regions, values, insides = regions_of(layers, done)
     every = torch.ones(len(regions), dtype=torch.bool)
     cleared = 0
@@ -96,9 +106,10 @@ def test_bounds_leave_room_for_every_value_that_f_has(sizes, done, seed, backend
     assert cleared > 5 * len(regions)
 
 
-@pytest.mark.parametrize("sizes", [(3, 9, 7, 5, 1), (3, 8, 20, 18, 1)])
-def test_both_implementations_clear_the_same_regions(sizes):
-    layers = without_graph(prepare(random_mlp(*sizes), (-2, 2), torch.float64)[0])
+@pytest.mark.parametrize("linear", [None, -2])
+@pytest.mark.parametrize("sizes", [(3, 9, 7, 5, 1), (3, 8, 20, 18, 1), (3, 9, 7, 1), (3, 9, 18, 1)])
+def test_both_implementations_clear_the_same_regions(sizes, linear):
+    layers = layers_of(sizes, linear=linear)
     regions, values, insides = regions_of(layers, 1)
     chosen = torch.arange(len(regions)) % 7 > 0
     for quantile in (0.02, 0.2, 0.5, 0.8, 0.98):
@@ -141,6 +152,42 @@ def test_bounds_leave_room_for_the_rounding_of_their_terms(backend):
         values = torch.full((1, 64), 1e3, dtype=torch.float64)
         every = torch.ones(1, dtype=torch.bool)
         assert BOUNDS[backend]([first, last], regions, every, values, ROUNDING_ULPS).all()
+
+
+def test_the_last_hidden_layer_is_bounded_by_the_gaps_of_its_relus():
+    """On [-1, 1] f = |x| - 1/4, by two ReLUs of which each is off by up to 1/2 between corners; and
+    -f, which is concave: inside it is no less than at the corners."""
+    first = AffineLayer(torch.tensor([[1.0], [-1.0]]).double(), torch.zeros(2).double())
+    values = torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).double()
+    regions = SortedRegions(1, torch.tensor([0, 2]), torch.tensor([0, 1]), torch.zeros(1, 1).long())
+    every = torch.ones(1, dtype=torch.bool)
+    for bound in BOUNDS.values():
+        # f at the corners, which is 1 + bias, less the gaps of both, 1/2 each.
+        for bias, holds in ((-0.25, True), (-1e-3, True), (1e-3, False)):
+            for sign in (1.0, -1.0):
+                weight, offset = torch.full((1, 2), sign), torch.tensor([sign * bias])
+                last = AffineLayer(weight.double(), offset.double())
+                assert bound([first, last], regions, every, values, ROUNDING_ULPS).item() == holds
+
+
+@pytest.mark.parametrize(
+    ("num_vertices", "num_kept", "hidden_left", "changes", "pays"),
+    [
+        (99, 0, 1, True, False),  # too small
+        (100, 0, 1, True, True),
+        (100, 0, 2, True, False),  # too small for two layers
+        (200, 0, 2, False, True),
+        (200, 150, 1, True, False),  # has hardly grown
+        (100, 0, 1, False, False),  # the last hidden layer cuts nothing
+    ],
+)
+def test_regions_are_left_out_when_that_pays(num_vertices, num_kept, hidden_left, changes, pays):
+    edges = torch.arange(num_vertices).repeat(3, 1).T.reshape(-1, 1).repeat(1, 2)
+    edges[:, 1] = (edges[:, 1] + 1) % num_vertices
+    values = torch.ones(num_vertices, 4)
+    values[::2] *= -1 if changes else 1
+    pruning = Pruning(min_vertices=100, min_growth=2, min_cuts=11)
+    assert pruning.pays(edges, values, num_kept, hidden_left) == pays
 
 
 def regions_of(layers, done):
