@@ -37,15 +37,15 @@ class SolvedVertices(NamedTuple):
 
     Attributes:
         keys: their cell keys.
-        solved: where they are now, and what is known of the network there.
+        where: they are now, and what is known of the network there.
     """
 
     keys: Int64[Tensor, "v"]
-    solved: Solved
+    where: Solved
 
     def known_at(self, found: ZeroSet) -> AtVertices:
         """What is known at vertices of which none is missing here."""
-        keys, rows, outputs = found.signs.vertex_keys, self.solved.rows, self.solved.outputs
+        keys, rows, outputs = found.signs.vertex_keys, self.where.rows, self.where.outputs
         if keys is not self.keys:
             place = torch.searchsorted(self.keys, keys)
             rows, outputs = rows.index_select(0, place), outputs.index_select(0, place)
@@ -64,7 +64,7 @@ def retrace(
     """
     corner = found.face_vertices if solver.box.dimension == 3 else found.edges.flatten()
     # The middle of the corners that hold lies in the new polygon, which is convex.
-    holds, positions = solved.solved.holds, solved.solved.positions
+    holds, positions = solved.where.holds, solved.where.positions
     kept, plus_bits, middles = solver.retained(old, corner, holds, positions)
     return follow(solver, Starts(plus_bits, middles), kept)
 
@@ -100,8 +100,8 @@ def solved_at(
     keys = found.signs.vertex_keys
     place = torch.searchsorted(solved.keys, keys).clamp_(max=len(solved.keys) - 1)
     new = torch.nonzero(solved.keys[place] != keys).flatten()
-    every = Solved(*(part.index_select(0, place) for part in solved.solved))
-    of_new = solve_again(solver, found, outputs_in, new).solved
+    every = Solved(*(part.index_select(0, place) for part in solved.where))
+    of_new = solve_again(solver, found, outputs_in, new).where
     for part, some in zip(every, of_new, strict=True):
         part.index_copy_(0, new, some)
     return SolvedVertices(keys, every)
@@ -112,7 +112,7 @@ def moved(
 ) -> tuple[ZeroSet, SolvedVertices]:
     """The zero set with its vertices where they are solved to be; where that leads far away,
     through folds that are parallel up to rounding, they stay. And what is known where they are."""
-    positions, outputs = vertices.solved.positions, vertices.solved.outputs
+    positions, outputs = vertices.where.positions, vertices.where.outputs
     is_near = (positions - found.vertices).abs_() < FARTHEST
     if not bool(is_near.all()):
         far = torch.nonzero(~is_near.all(dim=1)).flatten()
@@ -122,5 +122,5 @@ def moved(
             bits = found.signs.vertex_plus_bits[far]
             there = outputs_at(solver.layers, solver.constraints, stay, bits)
             outputs = outputs.index_copy(0, far, there.to(outputs.dtype))
-    solved = vertices.solved._replace(positions=positions, outputs=outputs)
-    return replace(found, vertices=positions), vertices._replace(solved=solved)
+    where = vertices.where._replace(positions=positions, outputs=outputs)
+    return replace(found, vertices=positions), vertices._replace(where=where)

@@ -105,12 +105,12 @@ def test_vertices_that_are_solved_far_away_stay_and_have_their_own_outputs():
     shifted = found.vertices.clone()
     shifted[3] += 1e-6
     after, known = moved(solver, dataclasses.replace(found, vertices=shifted), vertices)
-    expected = vertices.solved.positions.clone()
+    expected = vertices.where.positions.clone()
     expected[3] = shifted[3]
     assert torch.equal(after.vertices, expected)
     given = solver.layers, solver.constraints, expected, found.signs.vertex_plus_bits
-    assert torch.allclose(known.solved.outputs, outputs_at(*given), rtol=0, atol=1e-12)
-    assert (known.solved.outputs - vertices.solved.outputs)[3].abs().max() > 1e-8
+    assert torch.allclose(known.where.outputs, outputs_at(*given), rtol=0, atol=1e-12)
+    assert (known.where.outputs - vertices.where.outputs)[3].abs().max() > 1e-8
 
 
 def test_a_warm_start_is_a_cold_one_bit_for_bit():
