@@ -12,7 +12,7 @@ from shapeopt.compiled import kernel, small_kernel
 def by_area(vertices, corners, offsets, normals, certain_aspect, certain_length):
     """Which polygons run the wrong way round by their vector areas, and those too thin to tell.
 
-    The twin of what :func:`shapeopt.extraction.orientation.oriented` computes in torch.
+    The twin of what :mod:`shapeopt.extraction.orientation` computes in torch.
     """
     count = len(offsets) - 1
     is_flipped = np.empty(count, np.bool_)

@@ -44,31 +44,31 @@ from shapeopt.networks.affine import AffineLayer
 NUMBERS_AT_A_TIME = 1 << 24
 """Coefficients held at once."""
 
+SMALLEST = 5e-324
+"""The smallest number above 0: a divisor that is at least this large is never 0."""
+
 
 def unit_rounding(layer: AffineLayer, dtype: torch.dtype, ulps: int) -> float:
     """Bounds the error of a layer's values relative to the sum of their terms' sizes."""
     return 2.0 * (layer.weight.shape[1] + 8 + ulps) * torch.finfo(dtype).eps
 
 
-class Rounding(NamedTuple):
-    """What rounding, and the shift of folds, make of values at most.
-
-    Attributes:
-        slack: of those of the layer at work.
-        reach: of f, if it is the layer after that.
-    """
-
-    slack: float
-    reach: float
-
-
-def rounding_of(values: Float[Tensor, "v width"], after: AffineLayer, ulps: int) -> Rounding:
-    """Of the values of the layer at work, and of those of the one after it."""
+def largest_of(values: Float[Tensor, "v width"]) -> float:
+    """The largest absolute value."""
     low, high = torch.aminmax(values)
-    size, unit = max(-float(low), float(high)), unit_rounding(after, values.dtype, ulps)
-    slack = 2 * ulps * torch.finfo(values.dtype).eps * size
-    terms, bias = float(after.weight.abs().sum()), float(after.bias.abs().sum())
-    return Rounding(slack, (slack + unit * size) * terms + unit * bias)
+    return max(-float(low), float(high))
+
+
+def slack_of(largest: float, dtype: torch.dtype, ulps: int) -> float:
+    """Bounds what rounding and the shift of folds make of values up to the largest."""
+    return 2 * ulps * torch.finfo(dtype).eps * largest
+
+
+def reach_of(output: AffineLayer, largest: float, dtype: torch.dtype, ulps: int) -> float:
+    """Bounds what they make of f, if the output comes after a layer with such values."""
+    unit = unit_rounding(output, dtype, ulps)
+    of_each = slack_of(largest, dtype, ulps) + unit * largest
+    return of_each * float(output.weight.abs().sum()) + unit * float(output.bias.abs().sum())
 
 
 def may_hold_zero(
@@ -87,14 +87,11 @@ def may_hold_zero(
         values: of the layer at work at the vertices; their dtype is the one that rounding is of.
         ulps: that count as rounding.
     """
-    if len(rest) == 2:
-        return _by_gaps(rest[0], rest[1], regions, values, ulps) & chosen
+    range_of = _range_by_gaps if len(rest) == 2 else _range_by_forms
     width = max(len(layer.bias) for layer in rest)
     symbols = sum(len(layer.bias) for layer in rest[:-1])
     count = max(1, NUMBERS_AT_A_TIME // (width * (symbols + 8)))
-    double = [layer.map(Tensor.double) for layer in rest]
-    slack = values.new_tensor(rounding_of(values, rest[1], ulps).slack, dtype=torch.float64)
-    units = [unit_rounding(layer, values.dtype, ulps) for layer in rest]
+    largest = largest_of(values)
     found = [torch.zeros(0, dtype=torch.bool, device=values.device)]
     bounds = torch.arange(0, len(regions) + count, count).clamp(max=len(regions))
     starts = regions.offsets[bounds.to(values.device)].tolist()
@@ -102,38 +99,60 @@ def may_hold_zero(
         pairwise(bounds.tolist()), pairwise(starts), strict=True
     ):
         owner = owners_of(regions.offsets[first : last + 1], stop - start)
-        form = _start(
-            values[regions.corners[start:stop].long()].double(), owner, last - first, slack
-        )
-        for layer, after, unit in zip(double, double[1:], units[1:], strict=False):
-            form = form.through(layer, after, unit)
-        low, high = form.ranges()
-        found.append(((low <= 0) & (high >= 0))[:, 0])
+        at_corners = values[regions.corners[start:stop].long()]
+        low, high = range_of(rest, _Part(at_corners, owner, last - first), largest, ulps)
+        # Not what is proven alone: a NaN, where numbers leave their range, proves nothing.
+        found.append(~((low > 0) | (high < 0)))
     return torch.cat(found) & chosen
 
 
-def _by_gaps(
-    layer: AffineLayer,
-    output: AffineLayer,
-    regions: Regions,
-    values: Float[Tensor, "v width"],
-    ulps: int,
-) -> Bool[Tensor, "r"]:
-    """The same if only the output comes after the layer at work."""
-    corners, owner = regions.corners.long(), owners_of(regions.offsets, len(regions.corners))
-    passed_on = layer.activated(values.clone())
-    at_vertices = torch.addmm(output.bias, passed_on, output.weight.T).double()
-    lowest, highest = _ranges(at_vertices[corners], owner, len(regions))
-    low, high = _ranges(values.double()[corners], owner, len(regions))
-    slack, reach = rounding_of(values, output, ulps)
+class _Part(NamedTuple):
+    """Some of the regions.
+
+    Attributes:
+        at_corners: the values at work at the corners.
+        owner: the region of each corner.
+        num_regions: of how many.
+    """
+
+    at_corners: Float[Tensor, "m width"]
+    owner: Int64[Tensor, "m"]
+    num_regions: int
+
+
+_Range = tuple[Float64[Tensor, "r"], Float64[Tensor, "r"]]
+
+
+def _range_by_gaps(rest: Sequence[AffineLayer], part: _Part, largest: float, ulps: int) -> _Range:
+    """Between what numbers f is, if only the output comes after the layer at work."""
+    (layer, output), (at_corners, owner, count) = rest, part
+    dtype = at_corners.dtype
+    f = torch.addmm(output.bias, layer.activated(at_corners.clone()), output.weight.T)
+    lowest, highest = _ranges(f.double(), owner, count)
+    low, high = _ranges(at_corners.double(), owner, count)
+    slack, reach = slack_of(largest, dtype, ulps), reach_of(output, largest, dtype, ulps)
     low, high = (low - slack).clamp(max=0), (high + slack).clamp(min=0)
-    gaps = -low * high / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+    gaps = -low * (high / (high - low).clamp(min=SMALLEST))
     if layer.is_linear is not None:
         gaps = gaps.masked_fill(layer.is_linear, 0)
     weight = output.weight[0].double()
-    lowest = lowest[:, 0] - gaps @ weight.clamp(min=0) - reach
-    highest = highest[:, 0] - gaps @ weight.clamp(max=0) + reach
-    return (lowest <= 0) & (highest >= 0)
+    below, above = gaps @ weight.clamp(min=0) + reach, reach - gaps @ weight.clamp(max=0)
+    return lowest[:, 0] - below, highest[:, 0] + above
+
+
+def _range_by_forms(rest: Sequence[AffineLayer], part: _Part, largest: float, ulps: int) -> _Range:
+    """Between what numbers f is, by affine forms."""
+    dtype, at_corners = part.at_corners.dtype, part.at_corners.double()
+    none = at_corners.new_zeros(part.num_regions, 0, at_corners.shape[1])
+    slack = at_corners.new_full(
+        (part.num_regions, at_corners.shape[1]), slack_of(largest, dtype, ulps)
+    )
+    form = _Form(part.owner, at_corners, none, slack)
+    for layer, after in pairwise(rest):
+        unit = unit_rounding(after, dtype, ulps)
+        form = form.through(layer, after.map(Tensor.double), unit)
+    low, high = form.ranges()
+    return low[:, 0], high[:, 0]
 
 
 def _ranges(
@@ -189,10 +208,3 @@ class _Form(NamedTuple):
             errors @ after.weight.T,
             (self.slack * factor) @ sizes.T + unit * (size @ sizes.T + after.bias.abs()),
         )
-
-
-def _start(at_corners: Tensor, owner: Tensor, count: int, slack: Tensor) -> _Form:
-    width = at_corners.shape[1]
-    return _Form(
-        owner, at_corners, at_corners.new_zeros(count, 0, width), slack.expand(count, width)
-    )

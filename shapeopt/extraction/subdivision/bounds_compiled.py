@@ -14,7 +14,13 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from shapeopt.compiled import in_parts, inner_kernel, kernel, small_kernel
-from shapeopt.extraction.subdivision.bounds import Rounding, rounding_of, unit_rounding
+from shapeopt.extraction.subdivision.bounds import (
+    SMALLEST,
+    largest_of,
+    reach_of,
+    slack_of,
+    unit_rounding,
+)
 from shapeopt.extraction.subdivision.regions import Regions
 from shapeopt.extraction.subdivision.values_compiled import layer_values
 from shapeopt.networks.affine import AffineLayer
@@ -40,8 +46,6 @@ SMALL = 1 << 9
 
 NEURONS = 16
 """Neurons that sums are in registers of at a time."""
-
-TINY = np.finfo(np.float64).tiny
 
 MOST_ERRORS = 128
 """Errors of ReLUs that are kept apart; of what comes after, the sizes are added up."""
@@ -82,12 +86,13 @@ def may_hold_zero(
     """Whether the bounds leave room for a zero of f in the chosen regions; see ``bounds.py``."""
     offsets, corners = regions.offsets.numpy(), regions.corners.numpy()
     near = chosen.numpy().copy()
-    rows = _in_vectors(values).contiguous().numpy()
+    rows = values.double().contiguous().numpy()
     given = _AtWork(_output(rest, values), rows, offsets, corners), near
+    rounding = largest_of(values), values.dtype, ulps
     if len(rest) == 2:
-        in_parts(_bound_by_gaps, len(regions), SMALL, _output_layer(rest, values, ulps), *given)
+        in_parts(_bound_by_gaps, len(regions), SMALL, _output_layer(rest, *rounding), *given)
     else:
-        in_parts(_bound, len(regions), SMALL, _flat(rest, values, ulps), *given)
+        in_parts(_bound, len(regions), SMALL, _flat(rest, *rounding), *given)
     return torch.from_numpy(near)
 
 
@@ -95,8 +100,7 @@ class _AtWork(NamedTuple):
     """The regions and the layer at work.
 
     Attributes:
-        output, values: f and the layer's values at the vertices; the values in rows of whole
-            vectors, with zeros behind them.
+        output, values: f and the layer's values at the vertices.
         offsets, corners: of the regions.
     """
 
@@ -133,22 +137,23 @@ class _Output(NamedTuple):
 
     Attributes:
         weights: of each input, where it is above 0, and the size of it where it is below; 0 for
-            those without ReLU. In rows as long as those of the values.
-        rounding: what rounding makes of its and of their values.
+            those without ReLU.
+        slack: of the values at work.
+        reach: what rounding makes of f.
     """
 
     weights: np.ndarray
-    rounding: Rounding
+    slack: float
+    reach: float
 
 
 def _output_layer(
-    rest: Sequence[AffineLayer], values: Float[Tensor, "v width"], ulps: int
+    rest: Sequence[AffineLayer], largest: float, dtype: torch.dtype, ulps: int
 ) -> _Output:
-    bending = np.where(_linear(rest[0]).numpy(), 0, rest[1].weight[0].numpy())
+    (layer, output), rounding = rest, (largest, dtype, ulps)
+    bending = np.where(_linear(layer).numpy(), 0, output.weight[0].double().numpy())
     weights = np.stack([np.maximum(bending, 0), np.maximum(-bending, 0)])
-    return _Output(
-        _in_vectors(torch.from_numpy(weights)).numpy(), rounding_of(values, rest[1], ulps)
-    )
+    return _Output(weights, slack_of(*rounding), reach_of(output, *rounding))
 
 
 def _linear(layer: AffineLayer) -> Bool[Tensor, "width"]:
@@ -162,41 +167,44 @@ def _padded(numbers: Float[Tensor, "*_ width"], length: int) -> Float64[Tensor, 
     return (torch.nn.functional.pad(numbers, (0, short)) if short else numbers).double()
 
 
-def _in_vectors(numbers: Float[Tensor, "*_ width"]) -> Float64[Tensor, "*_ length"]:
-    """Rows of whole vectors."""
-    width = numbers.shape[-1]
-    return _padded(numbers, width + -width % LENGTH)
-
-
 @kernel
 @no_type_check
 def _bound_by_gaps(part, start, stop, output, given, near):
     """Clears the mark of the regions that hold no zero, if only the output comes after the layer
     at work."""
-    values, length = given.values, given.values.shape[1]
-    slack, none = repeated(output.rounding.slack), repeated(0.0)
+    values, corners, width = given.values, given.corners, given.values.shape[1]
+    in_vectors = width - width % LENGTH
+    slack, none = repeated(output.slack), repeated(0.0)
     for i in range(start, stop):
         first, after = given.offsets[i], given.offsets[i + 1]
         if not near[i] or _changes_sign(given, first, after):
             continue
-        below = given.output[given.corners[first]] < 0
-        least, gaps = np.inf, none
+        below, least = int(given.output[corners[first]] < 0), np.inf
         for k in range(first, after):
-            least = min(least, abs(given.output[given.corners[k]]))
-        for at in range(0, length, 4):
-            low = loaded(values, given.corners[first] * length + at)
+            least = min(least, abs(given.output[corners[k]]))
+        gaps, other_gaps = none, 0.0
+        for at in range(0, in_vectors, LENGTH):
+            low = loaded(values, corners[first] * width + at)
             high = low
             for k in range(first + 1, after):
-                x = loaded(values, given.corners[k] * length + at)
+                x = loaded(values, corners[k] * width + at)
                 low, high = smaller(x, low), larger(x, high)
             low, high = smaller(minus(low, slack), none), larger(plus(high, slack), none)
-            gap = over(times(low, high), larger(minus(high, low), repeated(TINY)))
-            gaps = minus(gaps, times(gap, loaded(output.weights, int(below) * length + at)))
-        near[i] = least <= total(gaps) + output.rounding.reach
+            factor = over(high, larger(minus(high, low), repeated(SMALLEST)))
+            weight = loaded(output.weights, below * width + at)
+            gaps = minus(gaps, times(times(factor, low), weight))
+        for j in range(in_vectors, width):
+            low = high = values[corners[first], j]
+            for k in range(first + 1, after):
+                low, high = min(low, values[corners[k], j]), max(high, values[corners[k], j])
+            low, high = min(low - output.slack, 0.0), max(high + output.slack, 0.0)
+            factor = high / max(high - low, SMALLEST)
+            other_gaps -= factor * low * output.weights[below, j]
+        # Not what is proven alone: a NaN, where numbers leave their range, proves nothing.
+        near[i] = not least > total(gaps) + other_gaps + output.reach
 
 
-def _flat(rest: Sequence[AffineLayer], values: Float[Tensor, "v width"], ulps: int) -> _Rest:
-    dtype, slack = values.dtype, rounding_of(values, rest[1], ulps).slack
+def _flat(rest: Sequence[AffineLayer], largest: float, dtype: torch.dtype, ulps: int) -> _Rest:
     widths = np.array([len(layer.bias) for layer in rest])
     length = -(-int(widths.max()) // NEURONS) * NEURONS
     return _Rest(
@@ -208,7 +216,7 @@ def _flat(rest: Sequence[AffineLayer], values: Float[Tensor, "v width"], ulps: i
         np.concatenate([[0], np.cumsum(widths)]),
         np.array([unit_rounding(layer, dtype, ulps) for layer in rest]),
         _padded(rest[-1].weight[0], length).numpy(),
-        slack,
+        slack_of(largest, dtype, ulps),
     )
 
 
@@ -278,8 +286,11 @@ def _bound(part, start, stop, rest, given, near):
 def _copy_row(values, source, rows, target):
     """Copies a row of values into one that may be longer."""
     width, length = values.shape[1], rows.shape[1]
-    for at in range(0, width, 4):
+    in_vectors = width - width % LENGTH
+    for at in range(0, in_vectors, LENGTH):
         store(rows, target * length + at, loaded(values, source * width + at))
+    for j in range(in_vectors, width):
+        rows[target, j] = values[source, j]
 
 
 @small_kernel
@@ -349,7 +360,7 @@ def _relax(region, is_linear):
     none = repeated(0.0)
     for at in range(0, len(is_linear), 4):
         high, low = larger(loaded(region.high, at), none), smaller(loaded(region.low, at), none)
-        factor = over(high, larger(minus(high, low), repeated(TINY)))
+        factor = over(high, larger(minus(high, low), repeated(SMALLEST)))
         store(region.factor, at, factor)
         store(region.middle, at, times(times(factor, low), repeated(-0.5)))
     for j in range(len(is_linear)):
@@ -389,10 +400,10 @@ def _pass_on(region, after, sizes, width_before):
                 size += middle
             for r in range(num_rows):
                 region.rows[r, i] *= region.factor[i]
-        sizes = repeated(size)
+        factor = repeated(size)
         for j in range(0, width, 4):
             terms = absolute(loaded(weight, i * length + j))
-            store(slack, j, multiply_add(sizes, terms, loaded(slack, j)))
+            store(slack, j, multiply_add(factor, terms, loaded(slack, j)))
     for r in range(0, num_rows, 2):
         _two_rows(region, after, r, num_corners, num_inputs)
     # After the others, which go in pairs: one without a second has written where these come.
@@ -452,7 +463,8 @@ def _two_rows(region, after, r, num_corners, num_inputs):
 @inner_kernel
 @no_type_check
 def _output_may_be_zero(region, after, weight, sizes):
-    """Whether 0 is between the bounds of the output, the next layer's one neuron.
+    """Whether 0 is between the bounds of the output, the next layer's one neuron. The region's
+    factors become those of the output.
 
     Args:
         weight: the output's, of each input.
@@ -481,4 +493,5 @@ def _output_may_be_zero(region, after, weight, sizes):
             low, high = min(low, shared + value), max(high, shared + value)
         else:
             reach += abs(value)
-    return low - reach <= 0 and high + reach >= 0
+    # Not what is proven alone: a NaN, where numbers leave their range, proves nothing.
+    return not (low - reach > 0 or high + reach < 0)

@@ -170,10 +170,14 @@ class PlainSubdivision:
 
     def regions(self) -> SortedRegions:
         """The regions between two layers."""
-        return find_regions(self.finish())
+        return find_regions(self._skeleton())
 
     def finish(self) -> Skeleton:
-        """The skeleton of the layers so far: after a layer the bases are the keys."""
+        """The finished skeleton."""
+        return self._skeleton()
+
+    def _skeleton(self) -> Skeleton:
+        """Between two layers, when the bases are the keys."""
         return Skeleton(
             self.constraints,
             self.positions.contiguous(),

@@ -42,6 +42,7 @@ class Pruning(NamedTuple):
 
     def pays(
         self,
+        layer: AffineLayer,
         edges: Int[Tensor, "e 2"],
         values: Float[Tensor, "v width"],
         num_kept: int,
@@ -50,15 +51,16 @@ class Pruning(NamedTuple):
         """Whether to leave out regions now.
 
         Args:
+            layer: at work.
             edges: so far.
-            values: of the next layer at the vertices so far.
+            values: of the layer at the vertices so far.
             num_kept: vertices that the last time has left.
             hidden_left: hidden layers to come; at least one.
         """
         least = max(self.min_vertices * hidden_left, self.min_growth * num_kept)
         if len(values) < least:
             return False
-        return hidden_left > 1 or _cuts_per_vertex(edges, values) >= self.min_cuts
+        return hidden_left > 1 or _cuts_per_vertex(layer, edges, values) >= self.min_cuts
 
 
 PRUNING = Pruning(min_vertices=1 << 12, min_growth=2.0, min_cuts=1.5)
@@ -67,11 +69,16 @@ SAMPLE = 1024
 """Edges whose cuts are counted."""
 
 
-def _cuts_per_vertex(edges: Int[Tensor, "e 2"], values: Float[Tensor, "v width"]) -> float:
+def _cuts_per_vertex(
+    layer: AffineLayer, edges: Int[Tensor, "e 2"], values: Float[Tensor, "v width"]
+) -> float:
     """How many vertices a layer will put on these edges for each of theirs, by a sample."""
     step = -(-len(edges) // SAMPLE)
     one, two = (values[edges[::step].long()] >= 0).unbind(1)
-    return step * int((one != two).sum()) / len(values)
+    cuts = one != two
+    if layer.is_linear is not None:
+        cuts &= ~layer.is_linear
+    return step * int(cuts.sum()) / len(values)
 
 
 def edges_near_zero_set(

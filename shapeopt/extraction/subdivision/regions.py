@@ -32,9 +32,8 @@ class Regions(ABC):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
     @abstractmethod
-    def num_edges(self) -> Int[Tensor, "r"]:
+    def count_edges(self) -> Int[Tensor, "r"]:
         """Edges that are left of each region."""
 
     @abstractmethod
@@ -43,7 +42,7 @@ class Regions(ABC):
 
     def are_whole(self) -> Bool[Tensor, "r"]:
         """Whether nothing of a region was dropped: then ``dimension`` edges meet at a corner."""
-        return 2 * self.num_edges == self.dimension * self.offsets.diff()
+        return 2 * self.count_edges() == self.dimension * self.offsets.diff()
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class SortedRegions(Regions):
 
     around: Int64[Tensor, "sides e"]
 
-    @property
-    def num_edges(self) -> Int64[Tensor, "r"]:
+    def count_edges(self) -> Int64[Tensor, "r"]:
         """See :class:`Regions`."""
         return torch.bincount(self.around[self.around >= 0], minlength=len(self))
 

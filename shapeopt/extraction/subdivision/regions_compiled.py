@@ -66,8 +66,7 @@ class HashedRegions(Regions):
     cells: _Cells
     at: np.ndarray
 
-    @property
-    def num_edges(self) -> Int32[Tensor, "r"]:
+    def count_edges(self) -> Int32[Tensor, "r"]:
         """See :class:`Regions`."""
         counts = np.zeros((PARTS, len(self)), np.int32)
         in_parts(_count_edges, len(self.cells.edges), SMALL, self.cells, self.at, counts)
@@ -91,7 +90,10 @@ def find_regions(
     edges: Int[Tensor, "e 2"],
     edge_zeros: Int[Tensor, "e d_minus_1"],
 ) -> HashedRegions:
-    """Groups vertices by the regions around them. The edges' keys are not needed."""
+    """Groups vertices by the regions around them. The edges' keys are not needed.
+
+    How regions are numbered depends on the number of threads.
+    """
     positions = bit_positions(constraints, torch.device("cpu"))
     cells = _Cells(
         vertex_zeros.numpy(),

@@ -125,7 +125,7 @@ def _edges_to_cut(
     if hidden_left == 0:
         return state.cut_by_output()
     edges, values = state.edges_so_far(), state.values_at_work()
-    if index and pruning.pays(edges, values, num_kept, hidden_left):
+    if index and pruning.pays(layers[index], edges, values, num_kept, hidden_left):
         how = {"is_partial": state.is_partial, "compiled": state.is_compiled}
         return edges_near_zero_set(layers[index:], state.regions(), values, ulps, **how)
     return None

@@ -170,6 +170,32 @@ def test_the_last_hidden_layer_is_bounded_by_the_gaps_of_its_relus():
                 assert bound([first, last], regions, every, values, ROUNDING_ULPS).item() == holds
 
 
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
+@pytest.mark.parametrize("hidden", [2, 3])
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e150, 1e200])
+def test_numbers_of_any_size_lose_nothing(scale, hidden, backend):
+    """The square |x| + |y| = 1/2, of values so small or large that their products leave float64."""
+    one = torch.eye(2, dtype=torch.float64)
+    pairs = torch.cat([one, -one])
+    inputs, none = torch.tensor([[1.0, 0], [0, 1], [0.3, 0.7]]).double() * scale, torch.zeros(3)
+    is_linear = torch.tensor([True, True, False])  # the last one cuts the square
+    layers = [AffineLayer(inputs, none.double(), is_linear)]
+    if hidden == 3:
+        layers.append(AffineLayer(torch.eye(3).double(), none.double(), torch.ones(3) > 0))
+    padded = torch.cat([pairs, torch.zeros(4, 1).double()], dim=1)
+    layers.append(AffineLayer(padded, torch.zeros(4).double()))
+    weight = torch.ones(1, 4, dtype=torch.float64)
+    layers.append(AffineLayer(weight, torch.tensor([-0.5 * scale], dtype=torch.float64)))
+    box = Box.from_bounds((-1, 1), 2, torch.float64, torch.device("cpu"))
+    how = {"backend": backend, "pruning": ALWAYS}
+    whole, pruned = (
+        zero_set(layers, box, subdivide(layers, box, surface_only=only, **how))
+        for only in (False, True)
+    )
+    # At each corner both signs of a coordinate have their fold.
+    assert whole.num_vertices == pruned.num_vertices == 2 * 4 + 2
+
+
 @pytest.mark.parametrize(
     ("num_vertices", "num_kept", "hidden_left", "changes", "pays"),
     [
@@ -187,7 +213,10 @@ def test_regions_are_left_out_when_that_pays(num_vertices, num_kept, hidden_left
     values = torch.ones(num_vertices, 4)
     values[::2] *= -1 if changes else 1
     pruning = Pruning(min_vertices=100, min_growth=2, min_cuts=11)
-    assert pruning.pays(edges, values, num_kept, hidden_left) == pays
+    layer = AffineLayer(torch.zeros(4, 1), torch.zeros(4))
+    assert pruning.pays(layer, edges, values, num_kept, hidden_left) == pays
+    linear = layer._replace(is_linear=torch.ones(4, dtype=torch.bool))  # cuts nothing
+    assert pruning.pays(linear, edges, values, num_kept, hidden_left) == (pays and hidden_left > 1)
 
 
 def regions_of(layers, done):

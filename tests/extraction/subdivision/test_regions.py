@@ -44,7 +44,7 @@ def test_the_quadrants_of_a_square(backend):
     assert torch.equal(lower, plus.double() - 1)
     assert torch.equal(upper, 2 * plus.double())
     assert found.offsets.diff().tolist() == [4] * 4
-    assert found.num_edges.tolist() == [4] * 4
+    assert found.count_edges().tolist() == [4] * 4
     middles = skeleton.vertices[skeleton.edges.long()].mean(dim=1)
     holds = (lower[:, None] <= middles) & (middles <= upper[:, None])
     for region, touching in enumerate(holds.all(dim=2)):
@@ -100,7 +100,7 @@ def test_both_find_the_same_regions(sizes):
     for region, corners in enumerate(corner_lists(plain)):
         numbers[region] = names[frozenset(corners)]
     assert len(numbers.unique()) == len(plain)
-    assert torch.equal(plain.num_edges, compiled.num_edges[numbers].long())
+    assert torch.equal(plain.count_edges(), compiled.count_edges()[numbers].long())
     assert not plain.are_whole().all()
     for share in (0.0, 0.1, 0.5, 1.0):
         chosen = torch.rand(len(plain)) < share
