@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ def run(folders: Sequence[Path], output: Path | None = None) -> None:
     """
     runs = [run for folder in folders for run in read_runs(folder)]
     runs = list({run.folder.resolve(): run for run in runs}.values())
+    if len({run.folder.is_absolute() for run in runs}) > 1:
+        runs = [replace(run, folder=run.folder.resolve()) for run in runs]
     base = Path(os.path.commonpath([run.folder.parent for run in runs]))
     best = pareto(runs)
     show_table(rows(runs, base, best))

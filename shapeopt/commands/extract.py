@@ -54,8 +54,7 @@ def run(
     cells = output.suffix.lower() == CELLS
     if cells and (method is not None or blocks is not None):
         raise InputError(f"--method and --blocks are for the surface; {output} gets all cells")
-    if not cells:
-        check_suffix(output)
+    check_suffix(output, CELLS)
     opened = open_source(source, _extractor(method, seeds), dtype, **of_network)
     if blocks is not None or processes != 1:
         opened = _in_blocks(opened, blocks or 1, processes)

@@ -21,7 +21,7 @@ DESCRIPTION = """\
 Trains neural implicit shapes and optimises them through their exact polyhedral surface.
 
   shapeopt train experiment=smoke                 a few seconds, to see what comes out
-  shapeopt train experiment=bunny                 three to four minutes; open report.html
+  shapeopt train experiment=bunny                 two minutes on one core; open report.html
   shapeopt train --data scan.ply                  a shape of your own
   shapeopt extract outputs/.../checkpoints/last.pt -o shape.glb
   shapeopt extract model.onnx -o shape.ply        a network from another program

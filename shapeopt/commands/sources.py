@@ -10,6 +10,7 @@ from torch import nn
 
 from shapeopt.complex.box import Bounds
 from shapeopt.complex.surface import PolyhedralSurface
+from shapeopt.data.formats.readers import KNOWN
 from shapeopt.data.normalisation import Normalisation
 from shapeopt.errors import InputError
 from shapeopt.extraction.extract import extract_surface
@@ -80,6 +81,8 @@ def open_source(
     given = {name: value for name, value in of_network.items() if value is not None}
     if given or path.suffix.lower() in NETWORKS or is_script(path):
         return _of_network(path, extractor or Subdivision(), dtype, **given)
+    if path.suffix.lower() in KNOWN:
+        raise InputError(f"{path} is a mesh or a cloud; a network or a checkpoint is needed here")
     return _of_checkpoint(path, extractor, dtype)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
@@ -19,6 +18,7 @@ from shapeopt.commands.faults import mendable
 from shapeopt.output.files import write_whole
 from shapeopt.output.terminal import show
 from shapeopt.shipped import shipped_folder
+from shapeopt.training.earlier_run import is_same
 from shapeopt.training.folder_lock import FolderInUseError
 from shapeopt.training.results import RESULTS_FILE
 
@@ -98,7 +98,7 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
 
     What fails leaves its reason in `ERROR_FILE` and does not stop the others.
     """
-    begun = _begun(config, folder)
+    begun = is_same(config, folder)
     if begun and _is_finished(folder):
         show(f"{folder} is done already")
         return
@@ -118,17 +118,6 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
             write_whole(folder / "config.yaml", settings.encode())
         write_whole(folder / ERROR_FILE, reason.encode())
         show(f"failed: {folder}: {reason}", sys.stderr)
-
-
-def _begun(config: DictConfig, folder: Path) -> bool:
-    """Whether a training with the same settings has been in the folder."""
-    file = folder / "config.yaml"
-    if not file.is_file():
-        return False
-    texts = OmegaConf.to_yaml(config, resolve=True), file.read_text(encoding="utf-8")
-    now, then = (yaml.safe_load(text) for text in texts)
-    elsewhere = {"output": "", "logging": "", "resume": ""}  # where it writes, and went on from
-    return now | elsewhere == then | elsewhere
 
 
 def _is_finished(folder: Path) -> bool:

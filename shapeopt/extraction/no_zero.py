@@ -52,6 +52,11 @@ def empty_surface(none: NoZero, box: Box, output_size: float) -> EmptySurfaceErr
             f"{low:.4g} to {high:.4g}. Try a larger box (bounds=), a finer grid (seeds=), or "
             "method='subdivide', which misses nothing"
         )
+    if low == 0:
+        return EmptySurfaceError(
+            f"the network has no surface in {where}: f ranges from 0 to {high:.4g} and is nowhere "
+            "below 0, so nothing is inside. If its last step is a ReLU, leave that out"
+        )
     side = "outside (f >= 0)" if low >= 0 else "inside (f < 0)"
     return EmptySurfaceError(
         f"the network has no zero in {where}: f ranges from {low:.4g} to {high:.4g}, so the whole "

@@ -122,7 +122,8 @@ def _state_dict(saved: Any) -> dict[str, Tensor]:
     """The weights in what was saved: all of it, or one entry."""
     if isinstance(saved, dict) and saved.keys() >= OF_SHAPEOPT:
         raise InputError(
-            "it is a checkpoint of shapeopt: shapeopt extract reads it, and in Python "
+            "it is a checkpoint of shapeopt, which has its own box: shapeopt extract reads it "
+            "without settings of networks, such as --bounds, and in Python "
             "shapeopt.training.checkpoints.Checkpoint.load(path).rebuilt_network()"
         )
     found = [part for part in (saved, *_values(saved)) if _is_state_dict(part)]

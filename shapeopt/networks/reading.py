@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -76,6 +77,11 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
         InputError: for what is not known to be piecewise affine, with the module and the function;
             and for weights that are NaN or infinite.
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"the network is {_told(network)}; give an nn.Module, or "
+            "shapeopt.load_network(path) for one in a file"
+        )
     network = _unwrapped(network)
     layers = _plain_layers(network)
     if layers is not None and all(
@@ -86,6 +92,10 @@ def read_network(network: nn.Module, dimension: int | None = None) -> Reading:
         reading = _read_other(network, dimension)
     _check_finite(reading.layers)
     return reading
+
+
+def _told(value: object) -> str:
+    return repr(value) if isinstance(value, (str, Path)) else f"a {type(value).__name__}"
 
 
 def _read_other(network: nn.Module, dimension: int | None) -> Reading:

@@ -72,15 +72,19 @@ def pieces_note(mesh: PolygonMesh, path: str | os.PathLike[str]) -> str | None:
     )
 
 
-def check_suffix(path: str | os.PathLike[str]) -> str:
+def check_suffix(path: str | os.PathLike[str], *others: str) -> str:
     """The suffix of a path that `write_mesh` can write; for asking before any long work.
+
+    Args:
+        path: to write to.
+        others: suffixes that the caller writes by itself.
 
     Raises:
         InputError: no format has this suffix.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise InputError(f"{path}: a mesh can be written as {', '.join(WRITERS)}.")
+    if suffix not in (*WRITERS, *others):
+        raise InputError(f"{path}: a mesh can be written as {', '.join((*WRITERS, *others))}.")
     return suffix
 
 

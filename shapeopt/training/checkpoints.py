@@ -123,6 +123,21 @@ class Checkpoint(State):
         _check_type(self.normalisation.center, Tensor)
         _check_type(self.normalisation.scale, (int, float))
 
+    def check_is_of(self, network: nn.Module) -> None:
+        """That the weights are those of such a network.
+
+        Raises:
+            InputError: if they are not; names the first that differs.
+        """
+        here = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
+        there = {name: tuple(weight.shape) for name, weight in self.network.items()}
+        for name in here | there:
+            if here.get(name) != there.get(name):
+                raise InputError(
+                    f"the checkpoint is of another network: its {name} is "
+                    f"{_sizes(there.get(name))}, and that of this one {_sizes(here.get(name))}"
+                )
+
     def rebuilt_network(self) -> nn.Module:
         """The network with its weights, on the CPU.
 
@@ -141,6 +156,12 @@ class Checkpoint(State):
         except (HydraException, OmegaConfBaseException, RuntimeError) as error:
             raise InputError(f"its network cannot be built again: {error}") from error
         return network
+
+
+def _sizes(shape: tuple[int, ...] | None) -> str:
+    if shape is None:
+        return "missing"
+    return " x ".join(map(str, shape)) if shape else "a number"
 
 
 def _check_sums(data: bytes) -> None:

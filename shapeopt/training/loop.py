@@ -19,6 +19,7 @@ from shapeopt.data import PointCloud
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.extraction.extract import extract_surface
 from shapeopt.losses import FaceCount, FitLoss, GeometryLoss, SurfaceFitLoss
+from shapeopt.networks.reading import read_network
 from shapeopt.output.run_log import RunLog
 from shapeopt.output.waiting import EXTRACTING, told
 from shapeopt.training.batches import BatchSource
@@ -63,7 +64,8 @@ class Training:
             and its extractor from it again.
 
     Raises:
-        InputError: without a fit loss, for two losses of one name, and for numbers out of range.
+        InputError: without a fit loss, for two losses of one name, for numbers out of range, and
+            for a network that is not piecewise affine, unless there is no shape phase.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class Training:
                 f"gradient_clip ({gradient_clip}) must be positive, checkpoint_every "
                 f"({checkpoint_every}) at least 1 and setbacks ({setbacks}) at least 0"
             )
+        if shape.steps:
+            read_network(network, cloud.points.shape[1])  # what has no exact surface is refused now
         device = next(network.parameters()).device
         self.batches = batches or BatchSource(cloud, device=device)
         self.extract: Extractor = extract or partial(extract_surface, dtype=torch.float64)
@@ -337,6 +341,7 @@ class Training:
         Raises:
             InputError: if the checkpoint's network or optimiser has another shape.
         """
+        checkpoint.check_is_of(self.network)
         self._set_state(checkpoint)
         self.fitted = checkpoint.fitted
         self.seconds |= checkpoint.seconds

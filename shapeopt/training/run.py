@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from shapeopt.complex.box import Bounds, Box
 from shapeopt.data import PointCloud
 from shapeopt.errors import ExtractionError, InputError
 from shapeopt.output.files import remove_leftovers, write_whole
@@ -23,6 +24,7 @@ from shapeopt.output.waiting import told
 from shapeopt.training.batches import BatchSource
 from shapeopt.training.checkpoints import Checkpoint
 from shapeopt.training.config import build, build_extraction
+from shapeopt.training.earlier_run import check_free
 from shapeopt.training.folder_lock import locked
 from shapeopt.training.interruption import stop_now
 from shapeopt.training.loop import Training
@@ -41,8 +43,9 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> None:
         resume: a checkpoint to go on from.
 
     Raises:
-        InputError: for wrong settings or data, or a folder that another training holds, before
-            any long work starts; for a training that diverged, when all it came to is written.
+        InputError: for wrong settings or data, or a folder that another training holds or has
+            left its results in, before any long work starts; for a training that diverged, when
+            all it came to is written.
         KeyboardInterrupt: if Ctrl-C or SIGTERM ended it, with the signal's number; what it came to
             is written, and how to go on has been printed.
         OSError: if a file cannot be written; names it.
@@ -50,6 +53,7 @@ def run(config: DictConfig, folder: Path, resume: Path | None = None) -> None:
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     check_settings(plain)
     with locked(folder) as hold_again, stop_now():
+        check_free(config, folder, resume)
         for part in (folder, folder / "checkpoints", folder / "meshes"):
             remove_leftovers(part)
         # What refuses to begin leaves nothing behind, so the configuration comes last.
@@ -71,6 +75,8 @@ def _prepared(
         device = choose_device(config.device)
         make_deterministic(config.seed)
         network: nn.Module = build(config.model).to(device)
+        if checkpoint is not None:
+            checkpoint.check_is_of(network)
         losses = build(config.losses)
         extract = build_extraction(config)
         phases = {name: build(config.training[name]) for name in ("fit", "shape")}
@@ -80,6 +86,7 @@ def _prepared(
 
     with told("reading the data; normals that are not there are estimated ..."):
         cloud: PointCloud = build(config.data)
+    _check_bounds(plain["surface"]["bounds"], cloud)
     show(f"{len(cloud.points):,} points, {weights:,} weights, on {device}; output in {folder}")
     with told("measuring the distance of points in space to the cloud ..."):
         batches = BatchSource(cloud, seed=config.seed, device=device, **plain["batches"])
@@ -90,6 +97,17 @@ def _prepared(
         training.restore(checkpoint)
         show(f"resuming at step {training.step:,}")
     return training
+
+
+def _check_bounds(bounds: Bounds, cloud: PointCloud) -> None:
+    """That the box of the surface holds some of the cloud: elsewhere there will be none of it."""
+    points = cloud.points
+    box = Box.from_bounds(bounds, points.shape[1], points.dtype, points.device)
+    if not bool(((points >= box.lower) & (points <= box.upper)).all(dim=1).any()):
+        raise InputError(
+            f"surface.bounds={bounds}: none of the {len(points):,} points is in this box; in "
+            "normalised units all of them are between -0.5 and 0.5"
+        )
 
 
 def _train(training: Training, config: DictConfig, folder: Path, log: RunLog) -> None:
@@ -154,6 +172,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device={name}: it can be auto, cpu, cuda or cuda:1") from error
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={name} cannot be used here: {error}") from error

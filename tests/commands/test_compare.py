@@ -121,6 +121,12 @@ def test_folders_of_trainings(sweep, capsys, tmp_path):
     assert "<svg" in out.read_text()
 
 
+def test_folders_given_from_here_and_from_the_root(sweep, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(sweep)
+    main(["compare", "2_width=8", str(sweep / "3_width=9"), "-o", str(tmp_path / "plot.png")])
+    assert [line[0] for line in table(capsys)[1:3]] == ["2_width=8", "3_width=9"]
+
+
 def test_what_is_not_finished_is_said(sweep, capsys):
     facts = json.loads((sweep / "2_width=8" / "results.json").read_text())
     (sweep / "2_width=8" / "results.json").write_text(json.dumps(facts | {"finished": False}))

@@ -19,6 +19,11 @@ def info(capsys, *arguments: object) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+def test_a_mesh_is_no_network(tmp_path):
+    with pytest.raises(SystemExit, match=r"^error: .*shape\.ply is a mesh or a cloud"):
+        main(["info", str(tmp_path / "shape.ply")])
+
+
 def test_a_checkpoint_in_the_units_of_its_input(capsys):
     path = FILES / "version_0.1_fit.pt"
     facts = info(capsys, path)

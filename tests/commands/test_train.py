@@ -151,6 +151,15 @@ def test_a_sweep_keeps_its_runs_apart(tmp_path):
         assert (folder / "report.html").exists()
 
 
+def test_nothing_is_written_over_another_training(smoke):
+    folder, _ = smoke
+    files = [folder / "results.json", folder / "mesh_after.ply", folder / "checkpoints" / "last.pt"]
+    before = [file.read_bytes() for file in files]
+    printed = train("experiment=smoke", "model.width=5", f"output={folder}", expect=1)
+    assert f"error: {folder} holds another training (results.json)" in printed
+    assert [file.read_bytes() for file in files] == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -161,6 +170,8 @@ def test_a_sweep_keeps_its_runs_apart(tmp_path):
                 (["experiment=nonsense"], "smoke"),
                 (["experiment=smoke", "model.width=0"], "width is 0"),
                 (["experiment=smoke", "device=cuda:99"], "cuda:99"),
+                (["experiment=smoke", "device=gpu"], "device=gpu: it can be auto, cpu, cuda"),
+                (["experiment=smoke", "surface.bounds=[0.49,0.5]"], "none of the 2,000 points"),
                 (["resume=nowhere.pt"], "no checkpoint nowhere.pt"),
                 (["experiment=smoke", "no.such.key=1"], "no.such.key"),
             )

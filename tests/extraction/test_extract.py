@@ -159,6 +159,13 @@ def test_no_surface_gives_the_range_of_f():
         shapeopt.extract_surface(network)
 
 
+def test_f_that_only_touches_zero_has_no_inside():
+    """A last ReLU keeps f at 0 and above: no shift of the bias before it helps."""
+    network = nn.Sequential(*octahedron(radius=0.25), nn.ReLU())
+    with pytest.raises(EmptySurfaceError, match=r"ranges from 0 to 1\.25.*nothing is inside.*ReLU"):
+        shapeopt.extract_surface(network)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,5 +1,7 @@
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -211,6 +213,13 @@ def test_what_is_not_piecewise_affine_is_named(function, message):
     network.last = nn.Identity()
     with pytest.raises(InputError, match=message):
         read_network(network)
+
+
+def test_what_is_no_network_is_named():
+    """In a process without the tests' checks of types, as a user has it."""
+    code = "import shapeopt\nshapeopt.extract_surface('model.pt')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "InputError: the network is 'model.pt'; give an nn.Module" in done.stderr
 
 
 def test_what_depends_on_the_values_is_noticed():

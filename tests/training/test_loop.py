@@ -221,6 +221,13 @@ def test_settings_are_checked(cloud, build, message):
         build(cloud)
 
 
+def test_what_has_no_exact_surface_is_refused_before_the_fit(cloud):
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    with pytest.raises(InputError, match="follows tanh"):
+        Training(network, cloud, [Distance(1.0)], shape=Phase(1, 1e-3))
+    Training(network, cloud, [Distance(1.0)], shape=Phase(0, 1e-3))
+
+
 def test_a_checkpoint_of_another_network_is_refused(cloud, tmp_path):
     job = training(cloud)
     job.save(tmp_path / "last.pt")
