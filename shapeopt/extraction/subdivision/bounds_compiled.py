@@ -15,7 +15,6 @@ from torch import Tensor
 
 from shapeopt.compiled import in_parts, inner_kernel, kernel, small_kernel
 from shapeopt.extraction.subdivision.bounds import (
-    SMALLEST,
     largest_of,
     reach_of,
     slack_of,
@@ -46,6 +45,9 @@ SMALL = 1 << 9
 
 NEURONS = 16
 """Neurons that sums are in registers of at a time."""
+
+SMALLEST = 5e-324
+"""The smallest number above 0, as in ``bounds.py``: a kernel reads its own file's constants."""
 
 MOST_ERRORS = 128
 """Errors of ReLUs that are kept apart; of what comes after, the sizes are added up."""
