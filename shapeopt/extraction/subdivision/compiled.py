@@ -29,6 +29,7 @@ from shapeopt.extraction.subdivision.kernels import (
     cut_while_small,
     decide_signs,
     ends_differ,
+    gather_words,
     join,
     num_choices,
     num_slots,
@@ -153,15 +154,13 @@ class CompiledSubdivision:
 
     def _pass_over_edges(self, words: Words) -> None:
         """Completes the edges' keys, and queues the edges that the layer of the words cuts."""
-        in_parts(
-            pass_over_edges,
-            self.edges.size,
-            SMALL_PASS,
-            self._not_in_keys,
-            words,
-            self._growing(),
-            self._queues(),
-        )
+        done, growing = self._not_in_keys, self._growing()
+        vertices, num_words = self.positions.size, done.num_words + words.num_words
+        gathered = self._buffer("words", vertices * num_words, np.uint32)
+        gathered = gathered.reshape(vertices, num_words)
+        in_parts(gather_words, vertices, SMALL_PASS, done, words, growing, gathered)
+        of_edges = done, words, gathered, growing, self._queues()
+        in_parts(pass_over_edges, self.edges.size, SMALL_PASS, *of_edges)
         self._not_in_keys = self._no_words
 
     def _cut_while_small(self, layer: int, neuron: int, stop: int) -> int:

@@ -224,14 +224,26 @@ def decide_signs(part, start, stop, layer, growing):
 
 @kernel
 @no_type_check
-def pass_over_edges(part, start, stop, done, words, growing, queues):
+def gather_words(part, start, stop, done, words, growing, gathered):
+    """Puts the words of both layers at the vertices start..stop side by side."""
+    for i in range(start, stop):
+        for j in range(done.num_words):
+            gathered[i, j] = growing.plus_bits[i, done.column + j]
+        for j in range(words.num_words):
+            gathered[i, done.num_words + j] = growing.plus_bits[i, words.column + j]
+
+
+@kernel
+@no_type_check
+def pass_over_edges(part, start, stop, done, words, gathered, growing, queues):
     """Adds the + signs of the layer that is ``done`` to the edges' keys, and queues each edge at
     the first neuron of the next layer, that of ``words``, that cuts it. Either may have no words.
 
     Block by block, first what all edges need and then the queueing: a branch on a word that is
-    not in the cache yet would stop the loads behind it.
+    not in the cache yet would stop the loads behind it. The words come ``gathered``: many more of
+    them fit the cache than rows of all layers' words.
     """
-    plus_bits, edges = growing.plus_bits, growing.edges
+    edges = growing.edges
     is_cut = np.empty(BLOCK, np.bool_)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
@@ -239,12 +251,11 @@ def pass_over_edges(part, start, stop, done, words, growing, queues):
             u, v = edges[edge, 0], edges[edge, 1]
             key = growing.edge_base[edge]
             for j in range(done.num_words):
-                word = plus_bits[u, done.column + j] | plus_bits[v, done.column + j]
-                key += _key_of_word(word, j, done)
+                key += _key_of_word(gathered[u, j] | gathered[v, j], j, done)
             growing.edge_base[edge] = key
             cuts = np.uint32(0)
-            for j in range(words.num_words):
-                cuts |= plus_bits[u, words.column + j] ^ plus_bits[v, words.column + j]
+            for j in range(done.num_words, gathered.shape[1]):
+                cuts |= gathered[u, j] ^ gathered[v, j]
             is_cut[edge - first] = cuts != 0
         for edge in range(first, last):
             if is_cut[edge - first]:
