@@ -287,7 +287,7 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, str | int | float]:
         "polygons": f"{exact['polygons']:,}",
         "closed": "yes" if exact["closed"] else "no",
         "components": exact["components"],
-        "CPU s": f"{exact['processor_seconds']:.0f}",
+        "CPU s": _seconds(exact["processor_seconds"]),
         "MB": f"{exact['peak_bytes'] / 1e6:,.0f}",
         "largest abs f": f"{exact['largest_f']:.0e}",
         "from shape, 1e-3": f"{1e3 * exact['distance_to_shape']:.2f}",
@@ -302,7 +302,7 @@ def _columns(cubes: dict[str, Any], resolution: int) -> dict[str, str]:
     if not cubes:
         return dict.fromkeys(names, "")
     both = 5e5 * (cubes["grid_to_exact"] + cubes["exact_to_grid"])
-    seconds = f"{cubes['grid_processor_seconds']:.0f}"
+    seconds = _seconds(cubes["grid_processor_seconds"])
     return dict(
         zip(
             names,
@@ -314,6 +314,10 @@ def _columns(cubes: dict[str, Any], resolution: int) -> dict[str, str]:
             strict=True,
         )
     )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.{0 if value >= 10 else 1}f}"
 
 
 if __name__ == "__main__":
