@@ -118,44 +118,28 @@ def multiply_add(_, one, two, summand) -> _Signature:
 @no_type_check
 def plus(_, one, two) -> _Signature:
     """``one + two`` of vectors."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fadd(*arguments)
-
-    return one(one, one), generate
+    return one(one, one), _by_instruction("fadd")
 
 
 @intrinsic
 @no_type_check
 def minus(_, one, two) -> _Signature:
     """``one - two`` of vectors."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fsub(*arguments)
-
-    return one(one, one), generate
+    return one(one, one), _by_instruction("fsub")
 
 
 @intrinsic
 @no_type_check
 def times(_, one, two) -> _Signature:
     """``one * two`` of vectors."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fmul(*arguments)
-
-    return one(one, one), generate
+    return one(one, one), _by_instruction("fmul")
 
 
 @intrinsic
 @no_type_check
 def over(_, one, two) -> _Signature:
     """``one / two`` of vectors."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fdiv(*arguments)
-
-    return one(one, one), generate
+    return one(one, one), _by_instruction("fdiv")
 
 
 @intrinsic
@@ -210,6 +194,16 @@ def absolute(_, vector) -> _Signature:
         return builder.call(called, arguments)
 
     return vector(vector), generate
+
+
+@no_type_check
+def _by_instruction(name):
+    """Makes the code of arithmetic that LLVM has an instruction for."""
+
+    def generate(context, builder, signature, arguments):
+        return getattr(builder, name)(*arguments)
+
+    return generate
 
 
 @no_type_check

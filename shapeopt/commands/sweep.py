@@ -18,7 +18,7 @@ from shapeopt.commands.faults import mendable
 from shapeopt.output.files import write_whole
 from shapeopt.output.terminal import show
 from shapeopt.shipped import shipped_folder
-from shapeopt.training.earlier_run import is_same
+from shapeopt.training.earlier_run import check_free, is_same
 from shapeopt.training.folder_lock import FolderInUseError
 from shapeopt.training.results import RESULTS_FILE
 
@@ -103,8 +103,9 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
         show(f"{folder} is done already")
         return
     checkpoint = folder / "checkpoints" / "last.pt"
-    (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
+        check_free(config, folder, resume)
+        (folder / ERROR_FILE).unlink(missing_ok=True)
         train(config, folder, checkpoint if begun and checkpoint.exists() else resume)
     except FolderInUseError as error:  # what is in the folder is that of another
         show(str(error), sys.stderr)

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from shapeopt.errors import InputError
+from shapeopt.training.folder_lock import FolderInUseError
 from shapeopt.training.results import RESULTS_FILE
 
 
@@ -26,13 +26,13 @@ def check_free(config: DictConfig, folder: Path, resume: Path | None) -> None:
     One that goes on from a checkpoint of the folder may, and so may one with the same settings.
 
     Raises:
-        InputError: if the folder holds results or checkpoints of another one.
+        FolderInUseError: if the folder holds results or checkpoints of another one.
     """
     left = [folder / RESULTS_FILE, *sorted((folder / "checkpoints").glob("*.pt"))]
     left = [file for file in left if file.is_file()]
     goes_on = resume is not None and resume.resolve().is_relative_to(folder.resolve())
     if left and not goes_on and not is_same(config, folder):
-        raise InputError(
+        raise FolderInUseError(
             f"{folder} holds another training ({left[0].relative_to(folder)}), which would be "
             "written over; choose another output=FOLDER, or remove this one"
         )

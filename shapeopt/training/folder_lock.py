@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class FolderInUseError(InputError):
-    """Another training holds the folder."""
+    """Another training holds the folder, or has left its results there."""
 
 
 @contextmanager

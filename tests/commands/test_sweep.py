@@ -73,12 +73,15 @@ def test_what_was_begun_goes_on(config, tmp_path, finished):
     assert called == [folder / "checkpoints" / "last.pt"]
 
 
-def test_other_settings_are_another_training(config, tmp_path):
-    folder, called = tmp_path / "run", []
-    leave(folder, config, finished=True)
-    config.seed = 7
-    run_in_sweep(config, folder, Path("fit.pt"), lambda *given: called.append(given[2]))
-    assert called == [Path("fit.pt")]
+def test_another_training_is_left_as_it_is(config, tmp_path, capsys):
+    folder = tmp_path / "run"
+    leave(folder, config, False)
+    (folder / "error.txt").write_text("its own")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    config.seed = 5
+    run_in_sweep(config, folder, Path("fit.pt"), lambda *_: pytest.fail("it trained"))
+    assert "holds another training (results.json)" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
 def test_a_failed_run_leaves_its_reason(config, tmp_path, capsys):
