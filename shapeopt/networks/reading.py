@@ -222,7 +222,7 @@ def _plain_layers(network: nn.Module) -> list[AffineLayer] | None:
 
 def _plain_leaves(module: nn.Module) -> list[nn.Module] | None:
     """The modules of nested ``nn.Sequential`` in the order they run; None if anything is special:
-    another class, a patched forward, hooks, or weights that are made anew in each pass."""
+    another class (as parametrised modules have), a patched forward, or hooks."""
     is_special = (
         type(module) not in PLAIN
         or "forward" in vars(module)
@@ -230,7 +230,6 @@ def _plain_leaves(module: nn.Module) -> list[nn.Module] | None:
         or module._forward_hooks
         or hooks._global_forward_pre_hooks
         or hooks._global_forward_hooks
-        or getattr(module, "parametrizations", None) is not None
     )
     if is_special:
         return None

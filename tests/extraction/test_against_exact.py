@@ -245,9 +245,23 @@ def test_one_network_of_each_kind(kind):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_two_sides_of_a_sheet_are_not_joined_at_their_corners():
-    # With caps of no extent they have their whole border in common.
-    is_trusted("thinner_sheet", 5)
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        # The two sides of a sheet have their whole border in common, with caps of no extent.
+        ("thinner_sheet", 5),
+        # Of two edges that become one only the one that goes lies in a face of the box.
+        ("folds_along_faces", 6),
+        # Polygons are so thin that a fold tells which way round they run, or a face of the box.
+        ("near_duplicate", 5),
+        ("folds_through_a_line", 4),
+        # There is a region on either side of its polygons, and tracing would find it from both.
+        ("surface_along_a_fold", 15),
+    ],
+)
+def test_networks_of_which_few_are_like(kind, seed):
+    found = verdicts(generate(kind, seed))
+    assert {verdict.outcome for verdict in found.values()} == {"right"}, found
 
 
 @pytest.mark.campaign

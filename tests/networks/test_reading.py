@@ -115,6 +115,37 @@ def test_a_skip_costs_few_linear_neurons():
     ]
 
 
+def test_numbers_that_are_passed_on_alone_and_in_a_sum_count_once():
+    """f is of the inputs, the first layer and the third; and the third of the first, by so many
+    rows that the first is passed on as it is, besides in f's sum of it and the inputs."""
+
+    class Skips(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 2), nn.Linear(2, 4)
+            self.third, self.last = nn.Linear(6, 8), nn.Linear(13, 1)
+
+        def forward(self, x):
+            one = self.first(x).relu()
+            three = self.third(torch.cat([self.second(one).relu(), one], dim=1)).relu()
+            return self.last(torch.cat([three, one, x], dim=1))
+
+    torch.manual_seed(0)
+    network = Skips()
+    reading = read_network(network)
+    assert [len(layer.bias) for layer in reading.layers] == [2 + 1, 4 + 2 + 1, 8 + 1, 1]
+    check_reading(network, reading, *BOX)
+
+
+def test_a_module_that_is_used_twice_runs_twice():
+    same, relu = nn.Linear(4, 4), nn.ReLU()
+    network = nn.Sequential(nn.Linear(3, 4), relu, same, relu, same, relu, nn.Linear(4, 1))
+    reading = read_network(network)
+    assert reading.is_plain
+    assert len(reading.layers) == 4
+    check_reading(network, reading, *BOX)
+
+
 def test_plain_networks_are_read_without_linear_neurons():
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 5), nn.ReLU()))
     network.append(nn.Linear(5, 2)).append(nn.Identity()).append(nn.Linear(2, 1))
@@ -248,6 +279,39 @@ def test_a_plain_network_runs_once_in_each_form(monkeypatch):
     network[0] = nn.Linear(3, 5, dtype=torch.float64)
     with pytest.raises(InputError, match="cannot be run"):
         check_reading(network, read_network(network), *BOX)
+
+
+def hooked_before(layer: nn.Linear) -> None:
+    layer.register_forward_pre_hook(lambda _, inputs: inputs[0] + 1)
+
+
+def hooked_after(layer: nn.Linear) -> None:
+    layer.register_forward_hook(lambda _, __, out: out + 1)
+
+
+def patched(layer: nn.Linear) -> None:
+    layer.forward = lambda x: F.linear(x, layer.weight, layer.bias + 1)
+
+
+def made_anew(layer: nn.Linear) -> None:
+    class Twice(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    nn.utils.parametrize.register_parametrization(layer, "weight", Twice())
+
+
+@pytest.mark.parametrize("change", [hooked_before, hooked_after, patched, made_anew])
+def test_what_is_special_about_a_layer_counts(change):
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+    points = torch.rand(8, 3, dtype=torch.float64)
+    plain, values = read_network(network), network(points)
+    change(network[0])
+    special = read_network(network)
+    check_reading(network, special, *BOX)
+    assert plain.is_plain
+    assert not special.is_plain
+    assert not torch.allclose(evaluate(special.layers, points), values)
 
 
 def test_a_hook_of_all_modules_counts():

@@ -50,8 +50,15 @@ def test_a_known_inner_point_gives_the_same_part():
     assert trimesh.Trimesh(one.vertices, one.triangles).volume == pytest.approx(
         trimesh.Trimesh(two.vertices, two.triangles).volume, rel=1e-12
     )
-    # A point outside is no use, and the largest ball is looked for.
-    assert polytope(normals, offsets, np.array([0.4, 0, 0])) is not None
+
+
+@pytest.mark.parametrize("near", [[0.05, 0, 0.02], [0.4, 0, 0], [0.2999, 0, 0]])
+def test_the_dual_hull_goes_on_from_a_known_inner_point(near):
+    """One outside, or too near to a plane, is no use, and the largest ball is looked for."""
+    part = dual(AXES, np.full(6, 0.3), np.array(near))
+    mesh = trimesh.Trimesh(part.vertices, part.triangles)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(0.6**3, rel=1e-12)
 
 
 def test_nothing_inside():

@@ -13,8 +13,9 @@ from shapeopt.complex.differentiate import affine_gradients, outputs_at
 from shapeopt.extraction.condition import condition
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.tracing.assemble import assemble
-from shapeopt.extraction.tracing.plain import ZeroCellSolver
+from shapeopt.extraction.tracing.plain import Scale, ZeroCellSolver
 from shapeopt.extraction.tracing.seeds import find_seeds, measured_scale
+from shapeopt.extraction.tracing.solver import zero_cell_solver
 from shapeopt.extraction.tracing.trace import Starts, follow, starts_at
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.networks.affine import without_graph
@@ -242,3 +243,22 @@ def test_linear_neurons_pass_on_what_is_negative():
     plain, compiled = both_solvers(Skip())
     assert plain.linear is not None
     assert torch.allclose(plain.evaluate(points), compiled.evaluate(points), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "backend"),
+    [((2, 16, 16, 1), "plain"), ((3, 16, 16, 1), "plain"), ((3, 16, 16, 1), "compiled")],
+)
+def test_corners_lie_where_folds_meet_without_their_shifts(sizes, backend):
+    network = centred_mlp(*sizes, seed=0)
+    unit = condition(*prepare(network, (-0.5, 0.5), None))
+    layers = without_graph(unit.layers)
+    scale = measured_scale(layers, unit.box)
+    shifted = Scale(scale.size, 1e5 * scale.shift)
+    seeds = find_seeds(zero_cell_solver(layers, unit.box, scale, backend), 8)
+    one, other = (zero_cell_solver(layers, unit.box, by, backend) for by in (scale, shifted))
+    given = one.plus_bits_at(seeds), seeds
+    found, expected = other.solve(*given), one.solve(*given)
+    assert float(shifted.shift[: one.num_hidden].max()) > 1e-9
+    assert torch.equal(found.facet_constraints, expected.facet_constraints)
+    assert torch.allclose(found.corners, expected.corners, rtol=0, atol=1e-11)
