@@ -155,7 +155,16 @@ class Joblib(_Elsewhere):
             number = stopped_by() or next((code for code in ended if isinstance(code, int)), None)
         if number is not None:
             raise KeyboardInterrupt(number)
-        return [result for result in ended if isinstance(result, JobReturn)]
+        return _noted([result for result in ended if isinstance(result, JobReturn)])
+
+
+def _noted(results: list[JobReturn]) -> list[JobReturn]:
+    """The results, after the folders of runs that were not made are taken from them."""
+    from shapeopt.commands.sweep import Sweep
+
+    refused = (result.return_value for result in results)
+    Sweep.refused += [folder for folder in refused if folder is not None]
+    return results
 
 
 def _until(
@@ -275,7 +284,7 @@ class Slurm(_Elsewhere):
             for name in [name for name in left if name not in queued]:
                 del left[name]
                 show(f"{len(jobs) - len(left)} of {len(jobs)} jobs are over")
-        return [job.result() for job in jobs if job.paths.result_pickle.exists()]
+        return _noted([job.result() for job in jobs if job.paths.result_pickle.exists()])
 
     def _queued(self, jobs: dict[str, Any]) -> set[str]:
         """Which jobs wait or run. SLURM's queue knows on every cluster, its accounting does not."""

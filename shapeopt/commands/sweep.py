@@ -37,14 +37,16 @@ class Sweep(Callback):
     Attributes:
         folder: of the sweep; None in this process so far.
         goes_on: whether its runs go on elsewhere when this process ends.
+        refused: folders of runs that were not made, since another training is or was there.
     """
 
     folder: ClassVar[Path | None] = None
     goes_on: ClassVar[bool] = False
+    refused: ClassVar[list[Path]] = []
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Keeps the folder for what comes when the sweep is over."""
-        Sweep.folder = Path(str(config.hydra.sweep.dir))
+        Sweep.folder, Sweep.refused = Path(str(config.hydra.sweep.dir)), []
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -93,15 +95,19 @@ def _place(key: str) -> str:
     return f"hydra.runtime.choices.{key}" if is_group else key
 
 
-def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: Train) -> None:
+def run_in_sweep(
+    config: DictConfig, folder: Path, resume: Path | None, train: Train
+) -> Path | None:
     """One run: skipped if it is done, gone on with if it was begun.
 
     What fails leaves its reason in `ERROR_FILE` and does not stop the others.
+
+    Returns the folder if it was not made, since another training is or was there.
     """
     begun = is_same(config, folder)
     if begun and _is_finished(folder):
         show(f"{folder} is done already")
-        return
+        return None
     checkpoint = folder / "checkpoints" / "last.pt"
     try:
         check_free(config, folder, resume)
@@ -109,6 +115,7 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
         train(config, folder, checkpoint if begun and checkpoint.exists() else resume)
     except FolderInUseError as error:  # what is in the folder is that of another
         show(str(error), sys.stderr)
+        return folder
     except Exception as error:
         reason = mendable(error)
         if reason is None:  # a fault of the program's, which somebody will want to see whole
@@ -119,6 +126,7 @@ def run_in_sweep(config: DictConfig, folder: Path, resume: Path | None, train: T
             write_whole(folder / "config.yaml", settings.encode())
         write_whole(folder / ERROR_FILE, reason.encode())
         show(f"failed: {folder}: {reason}", sys.stderr)
+    return None
 
 
 def _is_finished(folder: Path) -> bool:

@@ -55,13 +55,14 @@ def run(arguments: Sequence[str]) -> None:
     with told(LOADING):
         import hydra
 
-        from shapeopt.commands.sweep import is_sweep, with_short_folders
+        from shapeopt.commands.sweep import Sweep, is_sweep, with_short_folders
 
     failures: list[Exception] = []
 
     def job(config: "DictConfig") -> None:
         try:
-            train_configured(config)
+            refused = train_configured(config)
+            Sweep.refused += [refused] if refused else []
         except Exception as error:
             failures.append(error)
 
@@ -125,20 +126,23 @@ def _quoted(path: str) -> str:
     return quote + path.replace("${", "\\${") + quote
 
 
-def train_configured(config: "DictConfig") -> None:
-    """One training; in a sweep, its errors are kept in its folder."""
+def train_configured(config: "DictConfig") -> Path | None:
+    """One training; in a sweep, its errors are kept in its folder.
+
+    Returns the folder if it is a run of a sweep that was not made, as in :func:`run_in_sweep`.
+    """
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _train(config, folder)
+        return _train(config, folder)
     except Exception:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Hydra made it; if there is nothing in it
         raise
 
 
-def _train(config: "DictConfig", folder: Path) -> None:
+def _train(config: "DictConfig", folder: Path) -> Path | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -157,16 +161,16 @@ def _train(config: "DictConfig", folder: Path) -> None:
     if hydra_config.mode is RunMode.MULTIRUN:
         sweep = Path(hydra_config.sweep.dir).name
         OmegaConf.update(config, "logging.group", group or f"{config.name}/{sweep}", force_add=True)
-        run_in_sweep(config, folder, resume, train)
-    else:
-        train(config, folder, resume)
+        return run_in_sweep(config, folder, resume, train)
+    train(config, folder, resume)
+    return None
 
 
 def _end_sweep() -> None:
     """The table and plot of all runs.
 
     Raises:
-        InputError: if some of them failed, or were stopped.
+        InputError: if some of them failed, were stopped, or were refused their folder.
     """
     from shapeopt.commands import compare
     from shapeopt.commands.sweep import Sweep
@@ -179,6 +183,12 @@ def _end_sweep() -> None:
         raise InputError(
             f"{len(left)} of the runs failed or were stopped; the same command with "
             f"output={Sweep.folder} tries them again or goes on, and skips what is done"
+        )
+    if Sweep.refused:
+        folders = ", ".join(str(folder) for folder in Sweep.refused)
+        raise InputError(
+            f"{len(Sweep.refused)} of the runs could not be made, since other trainings have their "
+            f"folders ({folders}); choose another output=FOLDER"
         )
 
 

@@ -41,8 +41,20 @@ class _Weighted:
             raise InputError(f"{type(self).__name__}: {name} must have a direction, not be all 0")
 
 
+class _OfData(_Weighted):
+    """Of what differs from the data, which nobody wants more of."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight < 0:
+            raise InputError(
+                f"{type(self).__name__}: weight is {self.weight}, which would drive the network "
+                "away from its data; 0 turns the loss off"
+            )
+
+
 @dataclass(frozen=True)
-class FitLoss(_Weighted, ABC):
+class FitLoss(_OfData, ABC):
     """Measures the network on points in space. On in both phases.
 
     Attributes:
@@ -75,7 +87,7 @@ class GeometryLoss(_Weighted, ABC):
 
 
 @dataclass(frozen=True)
-class SurfaceFitLoss(_Weighted, ABC):
+class SurfaceFitLoss(_OfData, ABC):
     """Measures the exact surface against the cloud. On in the shape phase.
 
     Attributes:

@@ -64,6 +64,21 @@ def test_runs_on_this_machine(tmp_path, capfd, n_jobs):
     assert said.index("everything is in") < said.index("is done already")
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_run_whose_folder_another_training_has_is_an_error(tmp_path, launcher):
+    if launcher == "joblib":
+        pytest.importorskip("joblib")
+    (tmp_path / "0_width=4").mkdir()
+    (tmp_path / "0_width=4" / "results.json").write_text('{"finished": false}')
+    command = ["train", "-m", f"hydra/launcher={launcher}", *TINY, "training.shape.steps=0"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "model.width=4,5", f"output={tmp_path}"])
+    said = str(ended.value)
+    assert "1 of the runs could not be made, since other trainings have their folders" in said
+    assert str(tmp_path / "0_width=4") in said
+    assert (tmp_path / "1_width=5" / "report.html").exists()
+
+
 @pytest.mark.slow
 def test_ctrl_c_lets_the_runs_save_and_the_same_command_goes_on(tmp_path):
     pytest.importorskip("joblib")

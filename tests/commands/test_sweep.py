@@ -79,7 +79,8 @@ def test_another_training_is_left_as_it_is(config, tmp_path, capsys):
     (folder / "error.txt").write_text("its own")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     config.seed = 5
-    run_in_sweep(config, folder, Path("fit.pt"), lambda *_: pytest.fail("it trained"))
+    refused = run_in_sweep(config, folder, Path("fit.pt"), lambda *_: pytest.fail("it trained"))
+    assert refused == folder
     assert "holds another training (results.json)" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
@@ -106,7 +107,7 @@ def test_a_run_that_another_process_is_at_is_left_alone(config, tmp_path, capsys
     def refuse(*_):
         raise FolderInUseError("run is in use")
 
-    run_in_sweep(config, tmp_path, None, refuse)
+    assert run_in_sweep(config, tmp_path, None, refuse) == tmp_path
     assert list(tmp_path.iterdir()) == []
     assert "in use" in capsys.readouterr().err
 

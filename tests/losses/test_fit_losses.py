@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from shapeopt import InputError
-from shapeopt.losses import Batch, Distance, Eikonal, Normals, OffSurface, OnSurface, Side
+from shapeopt.losses import (
+    Batch,
+    Distance,
+    Eikonal,
+    Normals,
+    OffSurface,
+    OnSurface,
+    Side,
+    SurfaceDistance,
+)
 from tests.sample_networks import octahedron
 
 
@@ -41,6 +50,15 @@ def test_errors_far_away_count_less(batch):
     assert float(Distance(1.0, near=0.05)(batch)) == pytest.approx(0.01 * float(weights.mean()))
     with pytest.raises(InputError, match="near"):
         Distance(1.0, near=0.0)
+
+
+@pytest.mark.parametrize(
+    "loss", [Distance, Eikonal, Normals, OffSurface, OnSurface, Side, SurfaceDistance]
+)
+def test_nobody_wants_more_of_an_error(loss):
+    with pytest.raises(InputError, match=rf"{loss.__name__}: weight is -1.0.* away from its data"):
+        loss(-1.0)
+    loss(0.0)
 
 
 def test_normals_and_eikonal_see_the_gradient(batch):
