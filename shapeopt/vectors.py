@@ -86,6 +86,24 @@ def store(_, array, index, vector) -> _Signature:
 
 @intrinsic
 @no_type_check
+def fetch(_, array, index) -> _Signature:
+    """Has the memory around ``array[index]`` brought nearer, without waiting for it."""
+    _check_rows_follow(array)
+
+    def generate(context, builder, signature, arguments):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        called = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
+        address = builder.bitcast(_address(context, builder, signature, arguments), byte)
+        # To read, to be kept in all caches, and data.
+        builder.call(called, [address, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@intrinsic
+@no_type_check
 def repeated(_, value) -> _Signature:
     """A number four times; float64 if it is an integer."""
     value = value if value == types.float32 else types.float64

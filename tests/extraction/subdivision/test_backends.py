@@ -13,7 +13,7 @@ from shapeopt.complex.skeleton import Skeleton
 from shapeopt.extraction.extract import prepare
 from shapeopt.extraction.subdivision import subdivide, values_compiled
 from shapeopt.extraction.subdivision.compiled import SMALL_CUT, SMALL_PASS
-from shapeopt.extraction.subdivision.kernels import Pairs, pair
+from shapeopt.extraction.subdivision.kernels import IN_CACHE, KEYS, Pairs, pair
 from shapeopt.networks.affine import without_graph
 from tests.sample_networks import octahedron, random_mlp
 
@@ -80,8 +80,8 @@ def test_equals_plain_on_random_networks(sizes, dtype):
 
 
 def large_network() -> nn.Sequential:
-    """With cuts and passes that are done in several parts."""
-    return random_mlp(4, 24, 8, 1, seed=3)
+    """With cuts and passes that are done in several parts, and rows that do not fit the cache."""
+    return random_mlp(4, 32, 12, 1, seed=4)
 
 
 def test_cuts_large_enough_to_be_shared_among_threads():
@@ -91,6 +91,7 @@ def test_cuts_large_enough_to_be_shared_among_threads():
     skeleton = compiled(network, (-3, 3), progress=lambda *report: sizes.append(report[2]))
     assert max(after - before for before, after in pairwise(sizes)) > SMALL_CUT
     assert len(skeleton.edges) > SMALL_PASS
+    assert len(skeleton.vertices) > 2 * IN_CACHE
 
 
 def test_values_may_be_evaluated_in_many_parts(monkeypatch):
@@ -107,6 +108,29 @@ def test_each_key_of_a_cut_face_comes_twice(keys, unpaired):
     pairs = Pairs(*slots, np.zeros((1, 4, 2), np.int32), np.zeros(1, np.int64), np.zeros(1, int))
     pair(0, np.array(keys).reshape(2, 2), pairs)
     assert pairs.num_unpaired.tolist() == [unpaired]
+
+
+def test_parts_find_the_pairs_of_many_keys():
+    rng, parts, count = np.random.default_rng(0), 8, 2 * KEYS
+    keys = rng.permutation(np.repeat(rng.integers(1, 2**60, count), 2))
+    pairs = Pairs(
+        np.zeros((parts, 2 * IN_CACHE), np.int64),
+        np.zeros((parts, 2 * IN_CACHE), np.int32),
+        np.zeros((parts, count, 2), np.int32),
+        np.zeros(parts, np.int64),
+        np.zeros(parts, np.int64),
+    )
+    found = []
+    for part in range(parts):
+        pair(part, keys.reshape(-1, 4), pairs)
+        of_part = pairs.found[part, : pairs.num_found[part]]
+        assert (keys[of_part] % parts == part).all()
+        found.append(of_part)
+    one, two = np.concatenate(found).T
+    assert not pairs.num_unpaired.any()
+    assert (keys[one] == keys[two]).all()
+    assert (one < two).all()
+    assert sorted([*one, *two]) == list(range(len(keys)))
 
 
 def test_the_order_does_not_depend_on_whether_progress_is_reported():
