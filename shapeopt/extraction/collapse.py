@@ -10,7 +10,6 @@ copies. That is consistent, and of no use: so edges that are no longer than roun
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -67,8 +66,11 @@ def has_copies(vertices: Float[Tensor, "v d"], *, compiled: bool = False) -> boo
     if compiled:
         # Imported here, so that importing the package does not load the compiler.
         from shapeopt.extraction.polygons_compiled import has_near_neighbours
+        from shapeopt.sorting import argsort
 
-        order = np.argsort(along.numpy())
+        share = (along - along.min()) / (along.max() - along.min()).clamp(min=SHORTEST_EDGE)
+        # All of int64, but for the ends, which float64 has no numbers for.
+        order = argsort(((2 * share - 1) * (2.0**63 - 2.0**10)).long().numpy())
         return has_near_neighbours(vertices.numpy(), order, SHORTEST_EDGE)
     apart = vertices[torch.argsort(along)].diff(dim=0)
     return bool((apart.square().sum(dim=1) < SHORTEST_EDGE**2).any())

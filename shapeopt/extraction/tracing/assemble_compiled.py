@@ -1,21 +1,28 @@
 """Polygons put together by their keys, compiled for the CPU: the twin of what ``assemble.py`` does
 in torch, for networks without encoding."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
-from shapeopt.compiled import in_parts, kernel
+from shapeopt.compiled import each_part, in_parts, kernel, small_kernel
 from shapeopt.complex.signs import BitPositions, Constraints, ZobristKeys
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.tracing.cells_compiled import arrays_of
+from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.equal_keys_compiled import distinct
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
+from shapeopt.vectors import fetch
 
 SMALL = 1 << 14
 """Up to so many vertices are found in one part: handing work to threads would cost more."""
+
+AHEAD = 8
+"""Vertices or edges whose rows are on their way while one is filled in."""
 
 
 class _Polygons(NamedTuple):
@@ -44,7 +51,7 @@ def mesh_of_polygons(
     """The mesh, in 3D; None if polygons disagree about where they meet."""
     polygons = _Polygons(*arrays_of(cells))
     named = _keys(polygons, keys.zero.numpy(), keys.plus.numpy())
-    vertices, edges = (distinct(torch.from_numpy(part)) for part in named)
+    vertices, edges = each_part(_distinct, 2, len(named[0]) > SMALL, named)
     first, output = vertices.first.numpy(), constraints.output
     index = np.int16 if constraints.index_dtype == torch.int16 else np.int32
     of_edges = vertices.rank, edges.first, edges.second, edges.counts
@@ -79,6 +86,10 @@ def mesh_of_polygons(
         is_oriented=True,
         slopes=cells.slopes,
     )
+
+
+def _distinct(part: int, named: Sequence[Int64[np.ndarray, "m"]]) -> Distinct:
+    return distinct(torch.from_numpy(named[part]))
 
 
 @kernel
@@ -119,6 +130,12 @@ def _edges(polygons, vertex, first, second, counts, output):
     ends, faces = np.empty((count, 2), np.int64), np.empty((count, 2), np.int64)
     zeros = np.empty((count, 2), np.int64)
     for edge in range(count):
+        ahead = min(edge + AHEAD, count - 1)
+        for facet in (first[ahead], second[ahead]):
+            fetch(vertex, facet)
+            fetch(following, facet)
+            fetch(owner, facet)
+        fetch(constraints, first[ahead])
         one, two = first[edge], second[edge]
         is_inner = constraints[one] < output
         ends[edge, 0], ends[edge, 1] = vertex[one], following[one]
@@ -144,6 +161,10 @@ def _find_vertices(part, start, stop, polygons, facets, output, of_bits, vertice
     offsets, constraints = polygons.offsets, polygons.constraints
     positions, zeros, plus_bits = vertices
     for vertex in range(start, stop):
+        _fetch(first[min(vertex + 2 * AHEAD, stop - 1)], owner, constraints, corners)
+        polygon = owner[first[min(vertex + AHEAD, stop - 1)]]
+        fetch(offsets, polygon)
+        fetch(of_polygons, polygon * of_polygons.shape[1])
         facet, polygon = first[vertex], owner[first[vertex]]
         before = facet - 1 if facet > offsets[polygon] else offsets[polygon + 1] - 1
         one, two = constraints[facet], constraints[before]
@@ -154,3 +175,12 @@ def _find_vertices(part, start, stop, polygons, facets, output, of_bits, vertice
         plus_bits[vertex, words[two]] &= ~bits[two]
         for axis in range(3):
             positions[vertex, axis] = corners[facet, axis]
+
+
+@small_kernel
+@no_type_check
+def _fetch(facet, owner, constraints, corners):
+    """Has what is known of a facet brought nearer."""
+    fetch(owner, facet)
+    fetch(constraints, facet)
+    fetch(corners, 3 * facet)

@@ -11,9 +11,16 @@ from shapeopt.compiled import in_parts, kernel
 from shapeopt.extraction.tracing.seen_cells import SeenCells
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
 from shapeopt.sorting import argsort
+from shapeopt.vectors import fetch
 
 SMALL = 1 << 14
 """Up to so many cells are put in order in one part: handing work to threads would cost more."""
+
+AHEAD = 8
+"""Cells whose rows are on their way while one is copied."""
+
+TYPICAL = 5
+"""Corners of a cell."""
 
 
 def in_order(cells: ZeroCells) -> ZeroCells:
@@ -107,6 +114,12 @@ def _order_facets(part, first_place, last_place, order, offsets, facets, out_off
     constraints, is_plus, corners = facets
     out_constraints, out_is_plus, out_corners = out_facets
     for place in range(first_place, last_place):
+        fetch(offsets, order[min(place + 2 * AHEAD, last_place - 1)])
+        ahead = offsets[order[min(place + AHEAD, last_place - 1)]]
+        fetch(constraints, ahead)
+        fetch(is_plus, ahead)
+        for line in range(0, 3 * TYPICAL, 8):
+            fetch(corners, 3 * ahead + line)
         at = out_offsets[place]
         start, stop = offsets[order[place]], offsets[order[place] + 1]
         first = start

@@ -166,6 +166,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
                 np.float32 if outputs_in == torch.float32 else np.float64,
             ),
         )
-        given = self._net, regions, zeros.numpy(), margins, room
+        order = kernels.in_sign_order(regions.plus_bits, self._net.words)
+        given = self._net, regions, order, zeros.numpy(), margins, room
         in_parts(kernels.solve_vertices, count, SMALL, *given)
         return Solved(*(torch.from_numpy(part) for part in room))

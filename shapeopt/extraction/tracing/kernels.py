@@ -11,7 +11,7 @@ import numpy as np
 
 from shapeopt.bits import lowest_bit
 from shapeopt.compiled import inner_kernel, kernel
-from shapeopt.vectors import larger, loaded, multiply_add, number, repeated, store
+from shapeopt.vectors import fetch, larger, loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
 
@@ -20,6 +20,21 @@ PAST = 7
 
 _SIGNS = 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1.0
 """The signs of eight neurons by the byte that holds them."""
+
+AHEAD = 4
+"""Vertices whose rows are on their way while one is solved."""
+
+LINE = 64
+"""Bytes that come from memory together."""
+
+NONE = -1
+"""No region before."""
+
+DIGIT = 11
+"""Bits that are left of a layer's signs, mixed, to put regions in order by."""
+
+MIXER = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number with bits all over: the leading bits of its multiples are well mixed."""
 
 EIGHTHS = 8
 """Groups of lines whose nearest say which ones a polygon is first tried with."""
@@ -267,7 +282,7 @@ def _walk_polygon(net, regions, row, settings, tools, outline, free):
     """
     maps, plane, every, near = tools
     frame, origin = plane.frame, plane.origin
-    _affine_maps(net, regions, row, True, maps)
+    _affine_maps(net, regions, row, NONE, maps)
     _find_plane(maps, net.output, plane)
     _cut_plane(maps, settings.shift, net.output, plane, every)
     longest, total = settings.longest_correction, len(settings.shift)
@@ -298,26 +313,33 @@ def _room_for_maps(net, total):
 
 @inner_kernel
 @no_type_check
-def _affine_maps(net, regions, row, is_new_point, maps):
-    """Fills in the maps of one region; the values of the first layer only if its point is not that
-    of the maps that are there."""
+def _affine_maps(net, regions, row, before, maps):
+    """Fills in the maps of one region.
+
+    Args:
+        before: a region with the same point whose maps are there, or ``NONE``. Up to the first
+            layer that has other signs, the maps of the neurons behind are the same, and stay.
+    """
     plus_bits, points = regions.plus_bits, regions.points
     lines, sign, active = maps.lines, maps.sign, maps.active
-    is_encoded = regions.inputs.shape[1] > 0
+    is_encoded, common = regions.inputs.shape[1] > 0, 0
     if is_encoded:
         _add_encoded(net, regions, row, lines)
-    elif is_new_point:
+    elif before == NONE:
         _add_point(net, points[row], lines[0])
+    else:
+        common = _layers_in_common(net, plus_bits, row, before)
     first = net.widths[1]
     for layer in range(1, len(net.widths) - 1):
         previous = first - net.widths[layer]
-        count = _unpack(plus_bits, row, net.words[layer - 1], (previous, first), sign, active)
-        for j in range(PAST):  # where unpacking went past the layer's end
-            sign[first + j] = 1.0
-        if first == net.output:
-            _add_output(net, lines, (active, count), previous, 0.0)
-        else:
-            _add_layer(net, layer, lines, (active, count), previous, first, 0.0)
+        if layer > common:
+            count = _unpack(plus_bits, row, net.words[layer - 1], (previous, first), sign, active)
+            for j in range(PAST):  # where unpacking went past the layer's end
+                sign[first + j] = 1.0
+            if first == net.output:
+                _add_output(net, lines, (active, count), previous, 0.0)
+            else:
+                _add_layer(net, layer, lines, (active, count), previous, first, 0.0)
         first += net.widths[layer + 1]
     if is_encoded:
         for k in range(4):
@@ -330,6 +352,18 @@ def _affine_maps(net, regions, row, is_new_point, maps):
         for axis in range(3):
             slope = 1.0 if axis == k else 0.0
             lines[1 + axis, plane], lines[1 + axis, plane + 1] = slope, -slope
+
+
+@inner_kernel
+@no_type_check
+def _layers_in_common(net, plus_bits, row, before):
+    """How many hidden layers two regions have the same signs in, up to the first difference."""
+    last = len(net.words) - 1
+    for layer in range(last):
+        for word in range(net.words[layer], net.words[layer + 1]):
+            if plus_bits[row, word] != plus_bits[before, word]:
+                return layer
+    return last
 
 
 @inner_kernel
@@ -662,17 +696,84 @@ def _without_shift(slopes_s, slopes_t, shifts, one, two):
 
 @kernel
 @no_type_check
-def solve_vertices(part, start, stop, net, regions, zeros, margins, room):
+def solve_vertices(part, start, stop, net, regions, order, zeros, margins, room):
     """Newton's step from each vertex, whether the other signs hold where it leads, the gradients of
-    the zeros, and what hidden neurons pass on there."""
+    the zeros, and what hidden neurons pass on there.
+
+    Args:
+        order: to solve them in.
+    """
     total, points = len(margins.size), regions.points
     tools = _room_for_maps(net, total), np.empty(total), np.empty((3, 3)), np.empty(3)
-    for vertex in range(start, stop):
-        is_new_point = vertex == start
+    before = NONE
+    for i in range(start, stop):
+        _fetch_vertex(order[min(i + AHEAD, stop - 1)], regions, zeros, room)
+        vertex = order[i]
         for k in range(3):
-            is_new_point |= points[vertex, k] != points[vertex - 1, k]
-        _affine_maps(net, regions, vertex, is_new_point, tools[0])
+            if before != NONE and points[vertex, k] != points[before, k]:
+                before = NONE
+        _affine_maps(net, regions, vertex, before, tools[0])
         _solve(net, points, vertex, zeros, margins, tools, room)
+        before = vertex
+
+
+@inner_kernel
+@no_type_check
+def _fetch_vertex(vertex, regions, zeros, room):
+    """Has a vertex's rows brought nearer."""
+    rows, outputs = room.rows, room.outputs
+    _fetch_row(regions.plus_bits, vertex)
+    _fetch_row(regions.points, vertex)
+    _fetch_row(zeros, vertex)
+    _fetch_row(room.positions, vertex)
+    fetch(room.holds, vertex)
+    fetch(rows, 9 * vertex)
+    fetch(rows, 9 * vertex + 8)
+    first, after = vertex * outputs.shape[1], (vertex + 1) * outputs.shape[1]
+    for at in range(first, after, LINE // outputs.itemsize):
+        fetch(outputs, at)
+
+
+@inner_kernel
+@no_type_check
+def _fetch_row(array, row):
+    """Has a row brought nearer: both its ends, for it may lie on two lines of memory."""
+    width = array.shape[1]
+    fetch(array, row * width)
+    fetch(array, row * width + width - 1)
+
+
+@kernel
+@no_type_check
+def in_sign_order(plus_bits, words):
+    """The places of regions, sorted by the signs of the first layer, then of the second, and so on:
+    next to each other are regions that have layers in common.
+
+    Signs are compared by hashes; those of the last hidden layer do not count.
+
+    Args:
+        words: each layer's first column.
+    """
+    count = len(plus_bits)
+    order, ordered, digits = np.arange(count), np.empty(count, np.int64), np.empty(count, np.int64)
+    starts = np.empty((1 << DIGIT) + 1, np.int64)
+    for layer in range(len(words) - 3, -1, -1):
+        starts[:] = 0
+        for row in range(count):
+            mixed = np.uint64(0)
+            for word in range(words[layer], words[layer + 1]):
+                mixed = (mixed ^ np.uint64(plus_bits[row, word])) * MIXER
+            digits[row] = mixed >> np.uint64(64 - DIGIT)
+            starts[digits[row] + 1] += 1
+        for digit in range(1 << DIGIT):
+            starts[digit + 1] += starts[digit]
+        for i in range(count):
+            row = order[i]
+            place = starts[digits[row]]
+            starts[digits[row]] = place + 1
+            ordered[place] = row
+        order, ordered = ordered, order
+    return order
 
 
 @inner_kernel
