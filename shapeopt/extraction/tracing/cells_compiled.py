@@ -4,7 +4,7 @@ from typing import no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64, UInt32
 from torch import Tensor
 
 from shapeopt.compiled import in_parts, kernel
@@ -17,7 +17,7 @@ SMALL = 1 << 14
 """Up to so many cells are put in order in one part: handing work to threads would cost more."""
 
 AHEAD = 8
-"""Cells whose rows are on their way while one is copied."""
+"""Cells whose rows, or keys whose slots, are on their way while one is copied."""
 
 TYPICAL = 5
 """Corners of a cell."""
@@ -33,6 +33,38 @@ def in_order(cells: ZeroCells) -> ZeroCells:
     in_parts(_order_facets, len(order), SMALL, *given)
     of_cells = (part.take(order, axis=0) for part in (keys, plus_bits, slopes))
     return _cells_of((*of_cells, out_offsets, *out_facets))
+
+
+def keys_behind(cells: ZeroCells, plus_key: Int64[np.ndarray, "constraints"]) -> Int64[Tensor, "m"]:
+    """See :meth:`ZeroCellSolver.keys_behind`.
+
+    Args:
+        plus_key: what a + of each constraint adds to a key; 0 for planes of the box.
+    """
+    keys, _, _, *facets, _ = arrays_of(cells)
+    behind = np.empty(len(facets[1]), np.int64)
+    in_parts(_turn_keys, len(keys), SMALL, keys, tuple(facets), plus_key, behind)
+    return torch.from_numpy(behind)
+
+
+def across(
+    cells: ZeroCells,
+    facets: Int64[Tensor, "n"],
+    words: Int64[np.ndarray, "constraints"],
+    bits: UInt32[np.ndarray, "constraints"],
+) -> tuple[Int32[Tensor, "n words"], Float64[Tensor, "n 3"]]:
+    """See :meth:`ZeroCellSolver.across`.
+
+    Args:
+        words, bits: the column and the bit of each constraint's sign; no bit for planes of the box.
+    """
+    _, plus_bits, _, offsets, constraints, _, corners = arrays_of(cells)
+    count = len(facets)
+    found = np.empty((count, plus_bits.shape[1]), np.int32), np.empty((count, 3))
+    given = (plus_bits, offsets, constraints, corners), facets.numpy(), (words, bits)
+    in_parts(_cross, count, SMALL, *given, *found)
+    there, middles = found
+    return torch.from_numpy(there), torch.from_numpy(middles)
 
 
 def retained(
@@ -96,6 +128,10 @@ def insert(keys, table, is_used):
     it, each once."""
     added, count, last = np.empty(len(keys), np.int64), 0, len(table) - 1
     for i in range(len(keys)):
+        ahead = keys[min(i + 2 * AHEAD, len(keys) - 1)]
+        ahead = (ahead ^ (ahead >> 32)) & last
+        fetch(table, ahead)
+        fetch(is_used, ahead)
         slot = (keys[i] ^ (keys[i] >> 32)) & last
         while is_used[slot] and table[slot] != keys[i]:
             slot = (slot + 1) & last
@@ -104,6 +140,38 @@ def insert(keys, table, is_used):
             added[count] = i
             count += 1
     return added[:count]
+
+
+@kernel
+@no_type_check
+def _turn_keys(part, start, stop, keys, facets, plus_key, behind):
+    """Fills in the keys behind the facets of the cells start..stop."""
+    offsets, constraints, is_plus = facets
+    for cell in range(start, stop):
+        for facet in range(offsets[cell], offsets[cell + 1]):
+            turned = plus_key[constraints[facet]]
+            behind[facet] = keys[cell] + (-turned if is_plus[facet] else turned)
+
+
+@kernel
+@no_type_check
+def _cross(part, start, stop, cells, facets, of_signs, there, middles):
+    """Fills in the signs behind the facets at start..stop, and their middles."""
+    (plus_bits, offsets, constraints, corners), (words, bits) = cells, of_signs
+    cell = np.searchsorted(offsets, facets[start], side="right") - 1 if start < stop else 0
+    for i in range(start, stop):
+        facet = facets[i]
+        while offsets[cell + 1] <= facet:
+            cell += 1
+        while offsets[cell] > facet:
+            cell -= 1
+        crossed = constraints[facet]
+        for word in range(plus_bits.shape[1]):
+            there[i, word] = plus_bits[cell, word]
+        there[i, words[crossed]] ^= bits[crossed]
+        following = facet + 1 if facet + 1 < offsets[cell + 1] else offsets[cell]
+        for axis in range(3):
+            middles[i, axis] = (corners[facet, axis] + corners[following, axis]) / 2
 
 
 @kernel

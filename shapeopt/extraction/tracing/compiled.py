@@ -52,6 +52,8 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             box.upper.numpy(),
         )
         self._settings = kernels.WalkSettings(self.shift.numpy(), LONGEST_CORRECTION)
+        bits = self.bits.bits.numpy().view(np.uint32)
+        self._turning = kernels.Turning(self.keys.plus.numpy(), self.bits.words.numpy(), bits)
 
     def evaluate(self, points: Float64[Tensor, "n 3"]) -> Float64[Tensor, "n"]:
         """As in :class:`ZeroCellSolver`."""
@@ -79,6 +81,21 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         output = torch.tensor([[self.constraints.output]]).expand(len(plus_bits), 1)
         return keys_of_cells(self.keys, plus_bits, output)
 
+    def keys_behind(self, cells: ZeroCells) -> Int64[Tensor, "m"]:
+        """As in :class:`ZeroCellSolver`."""
+        if self.simplices is not None:
+            return super().keys_behind(cells)
+        return cells_compiled.keys_behind(cells, self._turning.plus_key)
+
+    def across(
+        self, cells: ZeroCells, facets: Int64[Tensor, "n"]
+    ) -> tuple[Int32[Tensor, "n words"], Float64[Tensor, "n 3"]]:
+        """As in :class:`ZeroCellSolver`."""
+        if self.simplices is not None:
+            return super().across(cells, facets)
+        _, words, bits = self._turning
+        return cells_compiled.across(cells, facets, words, bits)
+
     def follow(
         self,
         plus_bits: Int32[Tensor, "n words"],
@@ -89,9 +106,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         is_small = len(known) > 0 and len(plus_bits) <= SMALL_FRONT
         if self.simplices is not None or not (is_small or torch.get_num_threads() == 1):
             return None
-        bits = self.bits.bits.numpy().view(np.uint32)
-        turning = kernels.Turning(self.keys.plus.numpy(), self.bits.words.numpy(), bits)
-        network = self._net, self._settings, turning
+        network = self._net, self._settings, self._turning
         cells = followed(network, self.cell_keys(plus_bits), plus_bits, points, known)
         if cells is None:
             raise does_not_close()
@@ -114,26 +129,29 @@ class CompiledZeroCellSolver(ZeroCellSolver):
     def _polygons(
         self, plus_bits: Int32[Tensor, "n words"], base: Float64[Tensor, "n 3"]
     ) -> Outlines:
-        count = len(plus_bits)
-        counts, slopes = np.empty(count, np.int64), np.empty((count, 3))
-        regions = self._regions(plus_bits, base)
+        count, regions = len(plus_bits), self._regions(plus_bits, base)
+        of_polygons = np.empty(count, np.int64), np.empty(count, np.int64), np.empty((count, 3))
         size = ROOM * (count + SMALL)
         while True:
-            room = kernels.OutlineRoom(
-                counts, slopes, np.empty(size, np.int64), np.empty((size, 3))
-            )
+            found = np.empty(size, np.int64), np.empty((size, 3))
+            room = kernels.OutlineRoom(*of_polygons, *found)
             given = self._net, regions, self._settings, room
-            found = in_parts(kernels.walk_polygons, count, SMALL, *given)
-            if min(filled for _, filled in found) >= 0:
+            if all(in_parts(kernels.walk_polygons, count, SMALL, *given)):
                 break
             size *= 2
-        chosen = [slice(first, first + filled) for first, filled in found]
+        offsets = np.concatenate([[0], np.cumsum(room.counts)])
+        total = int(offsets[-1])
+        outlines = np.empty(total, np.int64), np.empty(total, np.bool_), np.empty((total, 3))
+        given = regions, self._turning, room, offsets, outlines
+        in_parts(kernels.gather_outlines, count, SMALL, *given)
+        constraints, is_plus, corners = (torch.from_numpy(part) for part in outlines)
         return Outlines(
-            torch.from_numpy(counts),
-            torch.from_numpy(slopes),
-            torch.from_numpy(np.concatenate([room.constraints[part] for part in chosen])),
-            torch.from_numpy(np.concatenate([room.corners[part] for part in chosen])),
-            int((counts == 0).sum()),
+            torch.from_numpy(room.counts),
+            torch.from_numpy(room.slopes),
+            constraints,
+            corners,
+            int((room.counts == 0).sum()),
+            is_plus,
         )
 
     def _regions(

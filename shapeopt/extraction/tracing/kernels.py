@@ -103,6 +103,7 @@ class OutlineRoom(NamedTuple):
     """Room for outlines, to be filled."""
 
     counts: np.ndarray  # [n], corners of each polygon
+    firsts: np.ndarray  # [n], where they start below
     slopes: np.ndarray  # [n, 3], gradients of f
     constraints: np.ndarray  # [m], of the edge from each corner on
     corners: np.ndarray  # [m, 3]
@@ -163,23 +164,42 @@ class SeenKeys(NamedTuple):
 def walk_polygons(part, start, stop, net, regions, settings, room):
     """Walks round the polygons start..stop.
 
-    Returns where the part's fraction of the room starts, and how many corners it put there: -1 if
-    there was no room for them.
+    Returns whether the part's fraction of the room was enough for their corners.
     """
     tools = _tools(net, settings)
-    counts, slopes, constraints, corners = room
+    counts, firsts, slopes, constraints, corners = room
     rows = max(len(regions.points), 1)
     first, last = len(corners) * start // rows, len(corners) * stop // rows
-    found = first
     outline = constraints, corners
     for row in range(start, stop):
-        count = _walk_polygon(net, regions, row, settings, tools, outline, (found, last))
+        count = _walk_polygon(net, regions, row, settings, tools, outline, (first, last))
         if count < 0:
-            return first, -1
-        counts[row] = count
+            return False
+        counts[row], firsts[row] = count, first
         _take_slopes(tools, net, slopes, row)
-        found += count
-    return first, found - first
+        first += count
+    return True
+
+
+@kernel
+@no_type_check
+def gather_outlines(part, start, stop, regions, turning, room, offsets, outlines):
+    """Puts the outlines of the polygons start..stop one after the other.
+
+    Args:
+        outlines: constraints, whether each is a neuron that is + in the region, and corners.
+    """
+    constraints, is_plus, corners = outlines
+    for row in range(start, stop):
+        source = room.firsts[row]
+        for facet in range(offsets[row], offsets[row + 1]):
+            constraint = room.constraints[source]
+            constraints[facet] = constraint
+            word, bit = turning.words[constraint], turning.bits[constraint]
+            is_plus[facet] = regions.plus_bits[row, word] & bit != 0
+            for k in range(3):
+                corners[facet, k] = room.corners[source, k]
+            source += 1
 
 
 @kernel

@@ -211,13 +211,15 @@ class ZeroCellSolver:
         there = self.simplices.behind(here, sides)
         return keys + (self.simplices.keys(there) - self.simplices.keys(here))
 
-    def behind(self, cells: ZeroCells, facets: Int64[Tensor, "n"]) -> Int32[Tensor, "n words"]:
-        """The packed + signs of the regions behind facets."""
+    def across(
+        self, cells: ZeroCells, facets: Int64[Tensor, "n"]
+    ) -> tuple[Int32[Tensor, "n words"], Float[Tensor, "n d"]]:
+        """The packed + signs of the regions behind facets, and a point inside each facet."""
         here, crossed = cells.plus_bits[cells.facet_cells[facets]], cells.facet_constraints[facets]
         there = flipped(here, crossed, self.constraints)
-        if self.simplices is None:
-            return there
-        return self.simplices.behind(there, crossed - self.constraints.num_neurons)
+        if self.simplices is not None:
+            there = self.simplices.behind(there, crossed - self.constraints.num_neurons)
+        return there, cells.middles(facets)
 
     def is_inner(self, cells: ZeroCells, facets: Int64[Tensor, "n"]) -> Bool[Tensor, "n"]:
         """Whether facets have a region behind them."""
@@ -254,10 +256,11 @@ class ZeroCellSolver:
     def _cells(self, plus_bits: Int32[Tensor, "n words"], outlines: Outlines) -> ZeroCells:
         if outlines.num_open:
             raise does_not_close()
-        counts, slopes, constraints, corners, _ = outlines
+        counts, slopes, constraints, corners, _, is_plus = outlines
         offsets = offsets_of(counts)
-        words = plus_bits[owners_of(offsets, len(corners)), self.bits.words[constraints]]
-        is_plus = (words & self.bits.bits[constraints]) != 0
+        if is_plus is None:
+            words = plus_bits[owners_of(offsets, len(corners)), self.bits.words[constraints]]
+            is_plus = (words & self.bits.bits[constraints]) != 0
         keys = self.cell_keys(plus_bits)
         return ZeroCells(keys, plus_bits, slopes, offsets, constraints, is_plus, corners)
 

@@ -91,8 +91,7 @@ def follow(
         facets = seen.facets_to_new(last.keys, solver.keys_behind(last))
         if len(facets) == 0:
             return ZeroCells.concatenate(fronts if known is None else [known, *fronts])
-        behind = solver.behind(last, facets)
-        fronts.append(solver.solve(behind, last.facet_middles()[facets]))
+        fronts.append(solver.solve(*solver.across(last, facets)))
         if len(fronts) % fronts_to_check == 0:
             keys = torch.cat([front.keys for front in fronts])
             if len(keys.unique()) < len(keys):

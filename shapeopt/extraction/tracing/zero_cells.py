@@ -21,6 +21,8 @@ class Outlines(NamedTuple):
         constraints: cell by cell, the constraint that each facet lies on.
         corners: where the facet starts.
         num_open: how many cells do not close.
+        is_plus: whether each facet's constraint is a neuron that is + in the region; None if that
+            is not known yet.
     """
 
     counts: Int64[Tensor, "n"]
@@ -28,6 +30,7 @@ class Outlines(NamedTuple):
     constraints: Int64[Tensor, "m"]
     corners: Float[Tensor, "m d"]
     num_open: int
+    is_plus: Bool[Tensor, "m"] | None = None
 
     def facet_cells(self) -> Int64[Tensor, "m"]:
         """The cell that each facet belongs to."""
@@ -173,8 +176,9 @@ class ZeroCells:
         following[self.offsets[1:] - 1] = self.offsets[:-1]
         return following
 
-    def facet_middles(self) -> Float[Tensor, "m d"]:
-        """A point inside each facet."""
+    def middles(self, facets: Int64[Tensor, "n"]) -> Float[Tensor, "n d"]:
+        """A point inside each of the facets."""
+        starts = self.corners[facets]
         if self.corners.shape[1] == 2:
-            return self.corners
-        return (self.corners + self.corners[self.next_facets]) / 2
+            return starts
+        return (starts + self.corners[self.next_facets[facets]]) / 2
