@@ -142,8 +142,8 @@ class CompiledZeroCellSolver(ZeroCellSolver):
         offsets = np.concatenate([[0], np.cumsum(room.counts)])
         total = int(offsets[-1])
         outlines = np.empty(total, np.int64), np.empty(total, np.bool_), np.empty((total, 3))
-        given = regions, self._turning, room, offsets, outlines
-        in_parts(kernels.gather_outlines, count, SMALL, *given)
+        to_gather = regions, self._turning, room, offsets, outlines
+        in_parts(kernels.gather_outlines, count, SMALL, *to_gather)
         constraints, is_plus, corners = (torch.from_numpy(part) for part in outlines)
         return Outlines(
             torch.from_numpy(room.counts),
@@ -185,6 +185,6 @@ class CompiledZeroCellSolver(ZeroCellSolver):
             ),
         )
         order = kernels.in_sign_order(regions.plus_bits, self._net.words)
-        given = self._net, regions, order, zeros.numpy(), margins, room
+        given = self._net, regions, (zeros.numpy(), order), margins, room
         in_parts(kernels.solve_vertices, count, SMALL, *given)
         return Solved(*(torch.from_numpy(part) for part in room))

@@ -716,14 +716,14 @@ def _without_shift(slopes_s, slopes_t, shifts, one, two):
 
 @kernel
 @no_type_check
-def solve_vertices(part, start, stop, net, regions, order, zeros, margins, room):
+def solve_vertices(part, start, stop, net, regions, vertices, margins, room):
     """Newton's step from each vertex, whether the other signs hold where it leads, the gradients of
     the zeros, and what hidden neurons pass on there.
 
     Args:
-        order: to solve them in.
+        vertices: the zeros of each, and the order to solve them in.
     """
-    total, points = len(margins.size), regions.points
+    total, points, (zeros, order) = len(margins.size), regions.points, vertices
     tools = _room_for_maps(net, total), np.empty(total), np.empty((3, 3)), np.empty(3)
     before = NONE
     for i in range(start, stop):
