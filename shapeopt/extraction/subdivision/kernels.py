@@ -28,7 +28,7 @@ LINE = 64
 """Bytes that come from memory together."""
 IN_CACHE = 1 << 16
 """Of so many vertices the rows are not far away: fetching them ahead takes as long as it saves."""
-LISTS = 4
+LISTS = 8
 """Queues of a part, emptied side by side; a power of two."""
 
 
@@ -326,23 +326,15 @@ def collect(part, offsets, neuron, edges, queues):
     """
     heads, counts, following = queues.heads, queues.counts, queues.following
     one = part * LISTS
-    two, three, four = one + 1, one + 2, one + 3
-    at_one, at_two = heads[one, neuron], heads[two, neuron]
-    at_three, at_four = heads[three, neuron], heads[four, neuron]
-    sizes = counts[one, neuron], counts[two, neuron], counts[three, neuron], counts[four, neuron]
-    for i in range(max(sizes)):
-        if i < sizes[0]:
-            edges[offsets[one] + i] = at_one
-            at_one = following[at_one]
-        if i < sizes[1]:
-            edges[offsets[two] + i] = at_two
-            at_two = following[at_two]
-        if i < sizes[2]:
-            edges[offsets[three] + i] = at_three
-            at_three = following[at_three]
-        if i < sizes[3]:
-            edges[offsets[four] + i] = at_four
-            at_four = following[at_four]
+    at, sizes, most = np.empty(LISTS, np.int64), np.empty(LISTS, np.int64), 0
+    for k in range(LISTS):
+        at[k], sizes[k] = heads[one + k, neuron], counts[one + k, neuron]
+        most = max(most, sizes[k])
+    for i in range(most):
+        for k in range(LISTS):
+            if i < sizes[k]:
+                edges[offsets[one + k] + i] = at[k]
+                at[k] = following[at[k]]
     for row in range(one, one + LISTS):
         heads[row, neuron] = -1
         counts[row, neuron] = 0

@@ -56,6 +56,7 @@ def across(
     """See :meth:`ZeroCellSolver.across`.
 
     Args:
+        facets: in ascending order.
         words, bits: the column and the bit of each constraint's sign; no bit for planes of the box.
     """
     _, plus_bits, _, offsets, constraints, _, corners = arrays_of(cells)
@@ -163,8 +164,6 @@ def _cross(part, start, stop, cells, facets, of_signs, there, middles):
         facet = facets[i]
         while offsets[cell + 1] <= facet:
             cell += 1
-        while offsets[cell] > facet:
-            cell -= 1
         crossed = constraints[facet]
         for word in range(plus_bits.shape[1]):
             there[i, word] = plus_bits[cell, word]
