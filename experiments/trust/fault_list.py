@@ -742,9 +742,9 @@ FAULTS = [
     ),
     Fault(
         TRACING + "kernels.py",
-        "            starts[digits[row]] = place + 1\n",
-        "",
-        "of vertices with equal signs one alone is solved",
+        "        before = vertex\n",
+        "        before = order[start]\n",
+        "the maps that are there are taken for those of the first vertex",
         CELLS,
         "solved_vertices",
     ),
