@@ -22,6 +22,9 @@ from numba.extending import intrinsic
 LENGTH = 4
 """Numbers in a vector."""
 
+LINE = 64
+"""Bytes that come from memory together."""
+
 _Signature = tuple[Any, Callable[..., Any]]
 
 
@@ -91,12 +94,29 @@ def fetch(_, array, index) -> _Signature:
     _check_rows_follow(array)
 
     def generate(context, builder, signature, arguments):
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        called = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
-        address = builder.bitcast(_address(context, builder, signature, arguments), byte)
-        # To read, to be kept in all caches, and data.
-        builder.call(called, [address, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        _prefetch(builder, _address(context, builder, signature, arguments))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@intrinsic
+@no_type_check
+def fetch_row(_, array, row) -> _Signature:
+    """Has all memory of ``array[row]`` brought nearer, without waiting for it."""
+    _check_rows_follow(array)
+
+    def generate(context, builder, signature, arguments):
+        there = context.make_array(signature.args[0])(context, builder, arguments[0])
+        size = builder.extract_value(there.strides, 0)
+        byte = ir.IntType(8).as_pointer()
+        start = builder.gep(builder.bitcast(there.data, byte), [builder.mul(arguments[1], size)])
+        zero, line = (ir.Constant(size.type, number) for number in (0, LINE))
+        with cgutils.for_range_slice(builder, zero, size, line) as (at, _):
+            _prefetch(builder, builder.gep(start, [at]))
+        # The row need not start where a line does, and so may reach into one more.
+        last = builder.gep(start, [builder.sub(size, ir.Constant(size.type, 1))])
+        _prefetch(builder, last)
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
@@ -212,6 +232,17 @@ def absolute(_, vector) -> _Signature:
         return builder.call(called, arguments)
 
     return vector(vector), generate
+
+
+@no_type_check
+def _prefetch(builder, address):
+    """Adds the instruction for one line of memory."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    called = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0i8")
+    # To read, to be kept in all caches, and data.
+    how = (ir.Constant(number, value) for value in (0, 3, 1))
+    builder.call(called, [builder.bitcast(address, byte), *how])
 
 
 @no_type_check

@@ -179,17 +179,20 @@ def _end_sweep() -> None:
         return
     compare.run([Sweep.folder])
     left = [run for run in compare.read_runs(Sweep.folder) if run.state]
+    reasons = []
     if left:
-        raise InputError(
+        reasons.append(
             f"{len(left)} of the runs failed or were stopped; the same command with "
             f"output={Sweep.folder} tries them again or goes on, and skips what is done"
         )
     if Sweep.refused:
         folders = ", ".join(str(folder) for folder in Sweep.refused)
-        raise InputError(
+        reasons.append(
             f"{len(Sweep.refused)} of the runs could not be made, since other trainings have their "
             f"folders ({folders}); choose another output=FOLDER"
         )
+    if reasons:
+        raise InputError("; ".join(reasons))
 
 
 def _tell_how_to_go_on(arguments: Sequence[str]) -> None:

@@ -58,7 +58,7 @@ class FitLoss(_OfData, ABC):
     """Measures the network on points in space. On in both phases.
 
     Attributes:
-        weight: factor of this loss in the total.
+        weight: factor of this loss in the total, not negative.
     """
 
     @abstractmethod
@@ -91,7 +91,7 @@ class SurfaceFitLoss(_OfData, ABC):
     """Measures the exact surface against the cloud. On in the shape phase.
 
     Attributes:
-        weight: factor of this loss in the total.
+        weight: factor of this loss in the total, not negative.
     """
 
     @abstractmethod

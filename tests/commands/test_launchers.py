@@ -72,8 +72,9 @@ def test_a_run_whose_folder_another_training_has_is_an_error(tmp_path, launcher)
     (tmp_path / "0_width=4" / "results.json").write_text('{"finished": false}')
     command = ["train", "-m", f"hydra/launcher={launcher}", *TINY, "training.shape.steps=0"]
     with pytest.raises(SystemExit) as ended:
-        main([*command, "model.width=4,5", f"output={tmp_path}"])
+        main([*command, "model.width=4,5,0", f"output={tmp_path}"])
     said = str(ended.value)
+    assert "of the runs failed" in said
     assert "1 of the runs could not be made, since other trainings have their folders" in said
     assert str(tmp_path / "0_width=4") in said
     assert (tmp_path / "1_width=5" / "report.html").exists()

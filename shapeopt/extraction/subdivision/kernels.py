@@ -15,17 +15,15 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from shapeopt.compiled import kernel, small_kernel
-from shapeopt.vectors import fetch
+from shapeopt.vectors import fetch, fetch_row
 
 BLOCK = 32
 """Edges that are passed over at a time; what is known of them must fit the first-level cache."""
 AHEAD = 8
-"""Edges, or keys, whose rows are on their way while one is worked on: without it, splitting the
-edges of a large complex takes 1.6 times as long."""
+"""Edges, or keys, whose rows are on their way while one is worked on. Where a block of rows was
+read before working on it, splitting the edges of a large complex took 1.4 to 2 times as long."""
 KEYS = 1024
 """Keys of which the part's own ones are listed at a time; a list fits the cache."""
-LINE = 64
-"""Bytes that come from memory together."""
 IN_CACHE = 1 << 16
 """Of so many vertices the rows are not far away: fetching them ahead takes as long as it saves."""
 LISTS = 8
@@ -263,15 +261,15 @@ def pass_over_edges(part, start, stop, done, words, gathered, growing, queues):
     not in the cache yet would stop the loads behind it. The words come ``gathered``: many more of
     them fit the cache than rows of all layers' words.
     """
-    edges, num_words, is_far = growing.edges, gathered.shape[1], len(gathered) > IN_CACHE
+    edges, is_far = growing.edges, len(gathered) > IN_CACHE
     is_cut = np.empty(BLOCK, np.bool_)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
         for edge in range(first, last):
             if is_far:
                 ahead = min(edge + 3 * AHEAD, stop - 1)
-                fetch(gathered, edges[ahead, 0] * num_words)
-                fetch(gathered, edges[ahead, 1] * num_words)
+                fetch_row(gathered, edges[ahead, 0])
+                fetch_row(gathered, edges[ahead, 1])
             u, v = edges[edge, 0], edges[edge, 1]
             key = growing.edge_base[edge]
             for j in range(done.num_words):
@@ -367,32 +365,20 @@ def split(part, start, stop, cut, layer, growing, queues):
 def _fetch_edge(edge, growing, queues):
     """Has an edge's rows brought nearer."""
     fetch(queues.following, edge)
-    fetch(growing.edges, 2 * edge)
     fetch(growing.edge_base, edge)
-    fetch(growing.edge_zeros, edge * growing.edge_zeros.shape[1])
+    fetch_row(growing.edges, edge)
+    fetch_row(growing.edge_zeros, edge)
 
 
 @small_kernel
 @no_type_check
 def _fetch_ends(edge, growing):
     """Has the rows of an edge's ends brought nearer."""
-    values, width = growing.values, growing.values.shape[1]
     for end in range(2):
         vertex = growing.edges[edge, end]
-        _fetch_row(growing.positions, vertex)
-        _fetch_row(growing.plus_bits, vertex)
-        for j in range(0, width, LINE // values.itemsize):
-            fetch(values, vertex * width + j)
-        fetch(values, vertex * width + width - 1)
-
-
-@small_kernel
-@no_type_check
-def _fetch_row(array, row):
-    """Has a row brought nearer: both its ends, for it may lie on two lines of memory."""
-    width = array.shape[1]
-    fetch(array, row * width)
-    fetch(array, row * width + width - 1)
+        fetch_row(growing.positions, vertex)
+        fetch_row(growing.plus_bits, vertex)
+        fetch_row(growing.values, vertex)
 
 
 @small_kernel
@@ -490,10 +476,7 @@ def pair(part, face_keys, pairs):
     num_found, num_unpaired = 0, 0
     flat, own = face_keys.ravel(), np.empty(KEYS, np.int64)
     for first in range(0, len(flat), KEYS):
-        count = 0
-        for i in range(first, min(first + KEYS, len(flat))):
-            own[count] = i
-            count += (flat[i] != 0) & (flat[i] & (parts - 1) == part)
+        count = _list_own(part, parts, flat, first, own)
         for place in range(count):
             if is_far:
                 at = (flat[own[min(place + AHEAD, count - 1)]] >> 8) & mask
@@ -523,6 +506,18 @@ def pair(part, face_keys, pairs):
             break
     pairs.num_found[part] = num_found
     pairs.num_unpaired[part] = num_unpaired
+
+
+@small_kernel
+@no_type_check
+def _list_own(part, parts, flat, first, own):
+    """Lists where the part's own keys are among ``KEYS`` of them from the first on, without a
+    branch for each key. Returns how many they are."""
+    count = 0
+    for i in range(first, min(first + KEYS, len(flat))):
+        own[count] = i
+        count += (flat[i] != 0) & (flat[i] & (parts - 1) == part)
+    return count
 
 
 @kernel
@@ -567,8 +562,8 @@ def join(part, offsets, found, cut, layer, growing, queues):
 def _fetch_pair(one, other, cut, layer, growing):
     """Has what joins two new vertices brought nearer."""
     edge, words = cut.first_edge + other, growing.plus_bits.shape[1]
-    fetch(growing.edge_zeros, edge * growing.edge_zeros.shape[1])
     fetch(growing.edge_base, edge)
+    fetch_row(growing.edge_zeros, edge)
     fetch(growing.plus_bits, (cut.first_vertex + one) * words + layer.words.column)
     fetch(growing.plus_bits, (cut.first_vertex + other) * words + layer.words.column)
 

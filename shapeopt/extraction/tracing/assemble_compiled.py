@@ -16,7 +16,7 @@ from shapeopt.extraction.tracing.cells_compiled import arrays_of
 from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.equal_keys_compiled import distinct
 from shapeopt.extraction.tracing.zero_cells import ZeroCells
-from shapeopt.vectors import fetch
+from shapeopt.vectors import fetch, fetch_row
 
 SMALL = 1 << 14
 """Up to so many vertices are found in one part: handing work to threads would cost more."""
@@ -164,7 +164,7 @@ def _find_vertices(part, start, stop, polygons, facets, output, of_bits, vertice
         _fetch(first[min(vertex + 2 * AHEAD, stop - 1)], owner, constraints, corners)
         polygon = owner[first[min(vertex + AHEAD, stop - 1)]]
         fetch(offsets, polygon)
-        fetch(of_polygons, polygon * of_polygons.shape[1])
+        fetch_row(of_polygons, polygon)
         facet, polygon = first[vertex], owner[first[vertex]]
         before = facet - 1 if facet > offsets[polygon] else offsets[polygon + 1] - 1
         one, two = constraints[facet], constraints[before]
@@ -183,4 +183,4 @@ def _fetch(facet, owner, constraints, corners):
     """Has what is known of a facet brought nearer."""
     fetch(owner, facet)
     fetch(constraints, facet)
-    fetch(corners, 3 * facet)
+    fetch_row(corners, facet)

@@ -16,6 +16,7 @@ from shapeopt.extraction.tracing.equal_keys import Distinct
 from shapeopt.extraction.tracing.following import followed
 from shapeopt.extraction.tracing.plain import Scale, Solved, ZeroCellSolver, does_not_close
 from shapeopt.extraction.tracing.seen_cells import SeenCells
+from shapeopt.extraction.tracing.sign_order import in_sign_order
 from shapeopt.extraction.tracing.zero_cells import Outlines, ZeroCells
 from shapeopt.networks.affine import AffineLayer
 
@@ -184,7 +185,7 @@ class CompiledZeroCellSolver(ZeroCellSolver):
                 np.float32 if outputs_in == torch.float32 else np.float64,
             ),
         )
-        order = kernels.in_sign_order(regions.plus_bits, self._net.words)
+        order = in_sign_order(regions.plus_bits, self._net.words)
         given = self._net, regions, (zeros.numpy(), order), margins, room
         in_parts(kernels.solve_vertices, count, SMALL, *given)
         return Solved(*(torch.from_numpy(part) for part in room))

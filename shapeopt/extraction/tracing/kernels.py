@@ -11,7 +11,7 @@ import numpy as np
 
 from shapeopt.bits import lowest_bit
 from shapeopt.compiled import inner_kernel, kernel
-from shapeopt.vectors import fetch, larger, loaded, multiply_add, number, repeated, store
+from shapeopt.vectors import fetch, fetch_row, larger, loaded, multiply_add, number, repeated, store
 
 EPS = np.finfo(np.float64).eps
 
@@ -24,17 +24,8 @@ _SIGNS = 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1) - 1.0
 AHEAD = 4
 """Vertices whose rows are on their way while one is solved."""
 
-LINE = 64
-"""Bytes that come from memory together."""
-
 NONE = -1
 """No region before."""
-
-DIGIT = 11
-"""Bits that are left of a layer's signs, mixed, to put regions in order by."""
-
-MIXER = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number with bits all over: the leading bits of its multiples are well mixed."""
 
 EIGHTHS = 8
 """Groups of lines whose nearest say which ones a polygon is first tried with."""
@@ -741,59 +732,13 @@ def solve_vertices(part, start, stop, net, regions, vertices, margins, room):
 @no_type_check
 def _fetch_vertex(vertex, regions, zeros, room):
     """Has a vertex's rows brought nearer."""
-    rows, outputs = room.rows, room.outputs
-    _fetch_row(regions.plus_bits, vertex)
-    _fetch_row(regions.points, vertex)
-    _fetch_row(zeros, vertex)
-    _fetch_row(room.positions, vertex)
+    fetch_row(regions.plus_bits, vertex)
+    fetch_row(regions.points, vertex)
+    fetch_row(zeros, vertex)
+    fetch_row(room.positions, vertex)
     fetch(room.holds, vertex)
-    fetch(rows, 9 * vertex)
-    fetch(rows, 9 * vertex + 8)
-    first, after = vertex * outputs.shape[1], (vertex + 1) * outputs.shape[1]
-    for at in range(first, after, LINE // outputs.itemsize):
-        fetch(outputs, at)
-
-
-@inner_kernel
-@no_type_check
-def _fetch_row(array, row):
-    """Has a row brought nearer: both its ends, for it may lie on two lines of memory."""
-    width = array.shape[1]
-    fetch(array, row * width)
-    fetch(array, row * width + width - 1)
-
-
-@kernel
-@no_type_check
-def in_sign_order(plus_bits, words):
-    """The places of regions, sorted by the signs of the first layer, then of the second, and so on:
-    next to each other are regions that have layers in common.
-
-    Signs are compared by hashes; those of the last hidden layer do not count.
-
-    Args:
-        words: each layer's first column.
-    """
-    count = len(plus_bits)
-    order, ordered, digits = np.arange(count), np.empty(count, np.int64), np.empty(count, np.int64)
-    starts = np.empty((1 << DIGIT) + 1, np.int64)
-    for layer in range(len(words) - 3, -1, -1):
-        starts[:] = 0
-        for row in range(count):
-            mixed = np.uint64(0)
-            for word in range(words[layer], words[layer + 1]):
-                mixed = (mixed ^ np.uint64(plus_bits[row, word])) * MIXER
-            digits[row] = mixed >> np.uint64(64 - DIGIT)
-            starts[digits[row] + 1] += 1
-        for digit in range(1 << DIGIT):
-            starts[digit + 1] += starts[digit]
-        for i in range(count):
-            row = order[i]
-            place = starts[digits[row]]
-            starts[digits[row]] = place + 1
-            ordered[place] = row
-        order, ordered = ordered, order
-    return order
+    fetch_row(room.rows, vertex)
+    fetch_row(room.outputs, vertex)
 
 
 @inner_kernel
