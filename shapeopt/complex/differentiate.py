@@ -78,7 +78,7 @@ def differentiable_vertices(
         at_planes = _at_sides(encoding, where, simplices_in(plus_bits), vertices)
     residual = _residuals(layers, where, active, inputs, at_planes)
     if rows is None:
-        rows = _gradients(layers, where, active, plus_bits)
+        rows = active_gradients(layers, constraints, zeros, plus_bits)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)
@@ -262,6 +262,9 @@ def active_gradients(
     plus_bits: Int32[Tensor, "v words"],
 ) -> Float[Tensor, "v k d"]:
     """Gradients of constraints that are 0 in some regions, one per row; planes along their axis."""
+    if len(zeros) > CHUNK and zeros.device.type == "cpu":
+        parts = zip(zeros.split(CHUNK), plus_bits.split(CHUNK), strict=True)
+        return torch.cat([active_gradients(layers, constraints, *part) for part in parts])
     dtype = layers[0].weight.dtype
     where = _where(constraints, zeros.long(), dtype)
     return _gradients(layers, where, active_neurons(plus_bits, constraints, dtype), plus_bits)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from shapeopt.complex.box import Box
 from shapeopt.complex.surface import PolyhedralSurface
@@ -42,7 +41,7 @@ class Conditioned:
         given: the box that was given.
         origin: float64.
         size: a power of two.
-        is_as_given: whether the origin is 0 and the size 1.
+        is_moved: whether the origin is not 0.
         output_size: a power of two for each output.
     """
 
@@ -52,7 +51,7 @@ class Conditioned:
     given: Box
     origin: Float[Tensor, "d"]
     size: float
-    is_as_given: bool
+    is_moved: bool
     output_size: Float[Tensor, "out"]
 
     def apply_points(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -67,34 +66,45 @@ class Conditioned:
             )
         return (points.detach().to(self.origin) - self.origin) / self.size
 
-    def undo_points(
+    def undo_points(self, points: Float[Tensor, "v d"]) -> Float[Tensor, "v d"]:
+        """Points back in the box that was given, in its dtype, with or without graph.
+
+        What is exactly on a plane of the box is so there: no bound is moved by rounding, since the
+        middle of a far box is within a factor 2 of it (Sterbenz, *Floating-point computation*,
+        1974, theorem 4.3.1).
+        """
+        if self.is_moved:
+            points = self.origin + self.size * points.double()
+        elif self.size != 1:
+            points = self.size * points
+        return points.to(self.given.lower.dtype)
+
+    def put_on_planes(
         self, points: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int
     ) -> Float[Tensor, "v d"]:
-        """Vertices back in the box that was given, in its dtype; those on its planes exactly so.
+        """Vertices in the box that was given, those on its planes exactly so.
 
         Args:
-            points: with or without graph.
-            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes.
+            points: with or without graph; solving for a vertex may have moved it off by rounding.
+            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes,
+                but of an encoded network, whose vertices stay: they are sides of its simplices.
         """
-        points = points.double()
-        if not self.is_as_given:
-            points = self.origin + self.size * points
-            plane = zeros.long() - num_neurons
-            is_plane, axis = plane >= 0, plane.clamp(min=0) // 2
-            bound = torch.where(plane % 2 == 0, self.given.lower[axis], self.given.upper[axis])
-            here = one_hot(axis, points.shape[1]).bool() & is_plane[:, :, None]
-            on_plane = torch.where(here, bound[:, :, None].double(), 0).sum(dim=1)
-            points = torch.where(here.any(dim=1), on_plane, points)
-        return points.to(self.given.lower.dtype)
+        if self.layers[0].encoding is not None:
+            return points
+        vertex, place = (zeros >= num_neurons).nonzero(as_tuple=True)
+        if len(vertex) == 0:
+            return points
+        plane = zeros[vertex, place].long() - num_neurons
+        bounds = torch.stack([self.given.lower, self.given.upper], dim=1).flatten()
+        return points.index_put((vertex, plane // 2), bounds[plane])
 
     def undo(self, surface: PolyhedralSurface) -> PolyhedralSurface:
         """A surface back in the box that was given, in its dtype."""
         signs = surface.signs
+        of_vertices = signs.vertex_zeros, signs.constraints.num_neurons
         return replace(
             surface,
-            vertices=self.undo_points(
-                surface.vertices, signs.vertex_zeros, signs.constraints.num_neurons
-            ),
+            vertices=self.put_on_planes(self.undo_points(surface.vertices), *of_vertices),
             face_normals=surface.face_normals.to(self.given.lower.dtype),
         )
 
@@ -113,8 +123,7 @@ def condition(layers: Sequence[AffineLayer], box: Box) -> Conditioned:
     scaled = [AffineLayer(weight, bias, first.is_linear, encoding)]
     scaled += [layer.map(Tensor.double) for layer in layers[1:]]
     scaled, output_size = _at_unit_size(scaled)
-    is_as_given = size == 1 and not is_moved
-    changed = unit, box, origin, size, is_as_given, output_size
+    changed = unit, box, origin, size, is_moved, output_size
     return Conditioned(scaled, first.weight.dtype, *changed)
 
 

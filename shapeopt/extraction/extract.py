@@ -68,10 +68,12 @@ def extract_complex(
         every = without_graph(constant)
         skeleton = consistently(lambda ulps: subdivided(every, domain, ulps=ulps))
     vertices = skeleton.vertices
-    if carries_gradient(layers):
-        cells = skeleton.constraints, vertices, skeleton.vertex_zeros
-        vertices = differentiable_vertices(constant, domain, *cells, skeleton.vertex_plus_bits)
-    vertices = unit.undo_points(vertices, skeleton.vertex_zeros, skeleton.constraints.num_neurons)
+    if not carries_gradient(layers):
+        return PolyhedralComplex(unit.undo_points(vertices), skeleton, layers)
+    constraints, zeros = skeleton.constraints, skeleton.vertex_zeros
+    cells = constraints, vertices, zeros, skeleton.vertex_plus_bits
+    vertices = unit.undo_points(differentiable_vertices(constant, domain, *cells))
+    vertices = unit.put_on_planes(vertices, zeros, constraints.num_neurons)
     return PolyhedralComplex(vertices, skeleton, layers)
 
 

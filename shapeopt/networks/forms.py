@@ -122,28 +122,30 @@ def forms_in(value: object) -> list[Form]:
     return [part for part in tree_flatten(value)[0] if isinstance(part, Form)]
 
 
-def apply_affine(function: Callable, args: Sequence, kwargs: dict) -> Any:
+def apply_affine(
+    function: Callable, args: Sequence, kwargs: dict, linear_args: Sequence | None = None
+) -> Any:
     """A function that is affine in the forms among its arguments, on their coefficients.
 
     Affine in all of them at once: a product of two forms is not.
+
+    Args:
+        linear_args: arguments with which it has the same slopes, and is 0 where the forms are;
+            otherwise torch is asked for its derivative, which takes ten times as long.
     """
-    leaves, tree = tree_flatten((tuple(args), kwargs))
-    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Form)]
-    forms = [leaves[i] for i in places]
-
-    def run(*values: Tensor) -> Any:
-        filled = list(leaves)
-        for place, value in zip(places, values, strict=True):
-            filled[place] = value
-        some_args, some_kwargs = tree_unflatten(filled, tree)
-        return function(*some_args, **some_kwargs)
-
+    run, forms = _of_forms(function, args, kwargs)
     at = tuple(form.constant for form in forms)
     constant, results = tree_flatten(run(*at))
+
+    def derivative(*row: Tensor) -> Any:
+        # Not a difference of two values: no term is rounded.
+        return torch.func.jvp(run, at, row)[1]
+
+    slopes = derivative if linear_args is None else _of_forms(function, linear_args, kwargs)[0]
     blocks: list[dict[int, Tensor]] = [{} for _ in constant]
     for group in sorted({group for form in forms for group in form.blocks}):
-        rows = [_block(form, group) for form in forms]
-        for block, part in zip(blocks, _each_row(run, at, rows), strict=True):
+        rows = torch.vmap(slopes)(*(_block(form, group) for form in forms))
+        for block, part in zip(blocks, tree_flatten(rows)[0], strict=True):
             block[group] = part
     record = forms[0].record
     return tree_unflatten(
@@ -155,18 +157,32 @@ def apply_affine(function: Callable, args: Sequence, kwargs: dict) -> Any:
     )
 
 
+def _of_forms(
+    function: Callable, args: Sequence, kwargs: dict
+) -> tuple[Callable[..., Any], list[Form]]:
+    """The function as one of the forms alone, and these."""
+    leaves, tree = tree_flatten((tuple(args), kwargs))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Form)]
+
+    def run(*values: Tensor) -> Any:
+        filled = list(leaves)
+        for place, value in zip(places, values, strict=True):
+            filled[place] = value
+        some_args, some_kwargs = tree_unflatten(filled, tree)
+        return function(*some_args, **some_kwargs)
+
+    return run, [leaves[i] for i in places]
+
+
+def apply_linear(form: Form, weight: Tensor, bias: Tensor | None = None) -> Form:
+    """``torch.nn.functional.linear``, on all coefficients at once."""
+    constant = torch.nn.functional.linear(form.constant, weight, bias)
+    blocks = {group: block @ weight.T for group, block in form.blocks.items()}
+    return Form(form.record, constant, blocks)
+
+
 def _block(form: Form, group: int) -> Float[Tensor, "rows ..."]:
     if group in form.blocks:
         return form.blocks[group]
     size = form.record.groups[group].size
     return form.constant.new_zeros(()).expand(size, *form.constant.shape)
-
-
-def _each_row(run: Callable, at: tuple[Tensor, ...], rows: Sequence[Tensor]) -> list[Tensor]:
-    """The linear part of the function on each row of coefficients, stacked."""
-
-    def linear(*row: Tensor) -> tuple[Tensor, ...]:
-        # The derivative, not a difference of two values: no term is rounded.
-        return torch.func.jvp(lambda *x: tuple(tree_flatten(run(*x))[0]), at, row)[1]
-
-    return list(torch.vmap(linear)(*rows))

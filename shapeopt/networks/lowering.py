@@ -11,6 +11,7 @@ the sums that later layers will make of them, whichever are fewer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -169,18 +170,22 @@ def _rows(
     consumer: _Consumer, name: int, before: _State, sizes: Sequence[int]
 ) -> Float[Tensor, "rows width"]:
     """The consumer's rows over what the layer before gives."""
-    weight = consumer.constant.new_zeros(len(consumer.constant), before.width)
+    count = len(consumer.constant)
     start, summed = before.sums.get(name, (0, set()))
+    parts = []
     if summed:
-        count = len(consumer.constant)
-        unit = torch.eye(count, dtype=weight.dtype, device=weight.device)
-        weight = weight + _placed(unit, start, before.width)
+        unit = torch.eye(count, dtype=consumer.constant.dtype, device=consumer.constant.device)
+        parts.append(_placed(unit, start, before.width))
     for group, block in consumer.blocks.items():
         if group in before.raw and group not in summed:
-            weight = weight + _placed(block.T, before.raw[group], before.width)
-    return weight
+            parts.append(_placed(block.T, before.raw[group], before.width))
+    if not parts:
+        return consumer.constant.new_zeros(count, before.width)
+    return reduce(torch.add, parts)
 
 
 def _placed(block: Float[Tensor, "rows k"], start: int, width: int) -> Float[Tensor, "rows width"]:
     """The block with zeros on both sides."""
+    if block.shape[1] == width:
+        return block
     return torch.nn.functional.pad(block, (start, width - start - block.shape[1]))

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from shapeopt.errors import InputError
 from shapeopt.networks import folds
-from shapeopt.networks.forms import Form, apply_affine, forms_in
+from shapeopt.networks.forms import Form, apply_affine, apply_linear, forms_in
 from shapeopt.networks.outer import OUTER, Outer
 
 
@@ -48,6 +48,17 @@ PRODUCTS = _names(
     """
 )
 """Functions that are affine in one argument while the others are numbers."""
+
+SUMS = _names("add radd sub rsub")
+"""Functions that are affine in two arguments, of which one may be numbers."""
+
+LINEAR_PRODUCTS = _names(
+    """
+    mul rmul multiply matmul rmatmul mm mv bmm dot inner outer einsum tensordot truediv div divide
+    true_divide
+    """
+)
+"""Products that nothing is added to."""
 
 ABOUT = _names(
     """
@@ -120,12 +131,15 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
     if name in FOLDS:
         return FOLDS[name](*args, **kwargs)
     if name in AFFINE:
-        return apply_affine(_out_of_place(function), args, kwargs)
+        return apply_affine(_out_of_place(function), args, kwargs, _linear_args(name, args, kwargs))
     if name in PRODUCTS:
         forms = forms_in((args, kwargs))
         if len(forms) > 1 or ("div" in name and not isinstance(args[0], Form)):
             raise InputError(f"{name} of values that both depend on the inputs is not affine")
-        return apply_affine(_out_of_place(function), args, kwargs)
+        if name == "linear" and isinstance(args[0], Form):
+            return apply_linear(*args, **kwargs)
+        linear_args = args if name in LINEAR_PRODUCTS else None
+        return apply_affine(_out_of_place(function), args, kwargs, linear_args)
     if name == "bool":
         raise InputError(
             "the network decides by its values what to compute (an if on a tensor); that is not "
@@ -134,6 +148,18 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
     raise InputError(
         f"{name} is not known to be piecewise affine; shapeopt.convert replaces smooth activations"
     )
+
+
+def _linear_args(name: str, args: Sequence, kwargs: dict) -> Sequence | None:
+    """The arguments with zeros in the place of numbers that are added to forms; None if it is not
+    known which those are."""
+    if name in SUMS and "other" not in kwargs:
+        return [arg if isinstance(arg, Form) else 0 * arg for arg in args]
+    is_padded = name in ("pad", "constant_pad_nd")
+    leaves = tree_leaves((args, kwargs))
+    if is_padded or any(isinstance(x, Tensor) and not isinstance(x, Form) for x in leaves):
+        return None
+    return args
 
 
 def _out_of_place(function: Callable) -> Callable:

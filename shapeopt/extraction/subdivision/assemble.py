@@ -72,10 +72,14 @@ def _caps(skeleton: Skeleton) -> list[Cells]:
     """For each box plane, its 2-cells with f < 0."""
     constraints = skeleton.constraints
     output_word = constraints.num_words - 1
+    is_plus = skeleton.vertex_plus_bits[:, output_word] != 0
+    in_planes = (skeleton.edge_zeros >= constraints.num_neurons).any(dim=1)
+    edges = torch.nonzero(in_planes & ~is_plus[skeleton.edges.long()].any(dim=1)).flatten()
+    zeros = skeleton.edge_zeros[edges]
     caps = []
     for plane in range(constraints.num_neurons, constraints.num_constraints):
-        in_plane = torch.nonzero((skeleton.edge_zeros == plane).any(dim=1)).flatten()
-        cells = collect_cells(skeleton, 2, in_plane, within=plane)
+        cells = collect_cells(skeleton, 2, edges[(zeros == plane).any(dim=1)], within=plane)
+        # At an edge with f = 0 there is a cell with f > 0, too.
         caps.append(cells.select(torch.nonzero(cells.plus_bits[:, output_word] == 0).flatten()))
     return caps
 

@@ -131,7 +131,8 @@ def _extract(
     skeleton = subdivide(
         layers,
         block.box,
-        surface_only=not cap,
+        surface_only=True,
+        cap=cap,
         max_bytes=max_bytes,
         progress=progress,
         backend=backend,

@@ -99,6 +99,10 @@ class CompiledSubdivision:
         is_plus = self.values.data[:, 0] >= -self.threshold
         return torch.from_numpy(ends_differ(self.edges.data, is_plus))
 
+    def edges_in_planes(self) -> Bool[Tensor, "e"]:
+        """Which edges lie in a box plane."""
+        return torch.from_numpy((self.edge_zeros.data >= self.constraints.num_neurons).any(axis=1))
+
     def keep(self, edges: Bool[Tensor, "e"], *, faces_are_whole: bool) -> None:
         """As in :class:`~shapeopt.extraction.subdivision.plain.PlainSubdivision`."""
         kept = np.flatnonzero(edges.numpy())

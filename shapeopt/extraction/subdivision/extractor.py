@@ -99,6 +99,6 @@ class Subdivision(Extractor):
         if self.blocks > 1:
             cut = self.blocks, self.processes
             return zero_set_by_blocks(layers, box, *cut, cap=self.cap, **options)
-        skeleton = subdivide(layers, box, surface_only=not self.cap, **options)
+        skeleton = subdivide(layers, box, surface_only=True, cap=self.cap, **options)
         compiled = is_compiled(self.backend, box.lower.device)
         return zero_set(layers, box, skeleton, cap=self.cap, compiled=compiled)

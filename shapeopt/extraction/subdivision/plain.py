@@ -111,6 +111,10 @@ class PlainSubdivision:
         one, two = is_plus[self.edges.data.long()].unbind(1)
         return one != two
 
+    def edges_in_planes(self) -> Bool[Tensor, "e"]:
+        """Which edges lie in a box plane."""
+        return (self.edge_zeros.data >= self.constraints.num_neurons).any(dim=1)
+
     def keep(self, edges: Bool[Tensor, "e"], *, faces_are_whole: bool) -> None:
         """Drops the other edges, and every vertex without one.
 

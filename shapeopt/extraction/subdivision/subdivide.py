@@ -53,6 +53,7 @@ def subdivide(
     box: Box,
     *,
     surface_only: bool = False,
+    cap: bool = False,
     max_bytes: int | None = None,
     progress: Progress | None = None,
     backend: Backend = "auto",
@@ -67,6 +68,7 @@ def subdivide(
         surface_only: leave out regions proven free of zeros of the (one) output as early as that
             pays, and at the end all edges that it does not cut. The result has all cells of the
             zero set, and some others.
+        cap: with ``surface_only``, keep all cells in the box planes, too.
         max_bytes: memory to hold at most; most of what the device has free if None.
         progress: called after each neuron.
         backend: ``"plain"`` (torch), ``"compiled"`` (CPU alone) or ``"auto"``; both make the same
@@ -89,10 +91,9 @@ def subdivide(
             "network by tracing (method='trace', or extractor=trace in a training)"
         )
     constraints = Constraints(tuple(len(layer.bias) for layer in layers), box.dimension)
-    compiled = is_compiled(backend, box.lower.device)
     start = box_skeleton(constraints, box)
     given = start, start.vertices, Budget(max_bytes, box.lower.device), ulps
-    state = implementation(compiled)(*given)
+    state = implementation(is_compiled(backend, box.lower.device))(*given)
     kept = 0
     for index in range(len(layers)):
         state.evaluate(layers, index)
@@ -100,6 +101,7 @@ def subdivide(
         if surface_only:
             near = _edges_to_cut(state, layers, index, kept, pruning, ulps)
         if near is not None:
+            near = (near | state.edges_in_planes()) if cap else near
             if not bool(near.any()):
                 break
             state.keep(near, faces_are_whole=index == len(layers) - 1)

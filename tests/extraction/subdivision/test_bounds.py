@@ -27,15 +27,17 @@ def balanced(network):
     return network
 
 
-def assert_same_surface(network, bounds, backend, dtype=torch.float64) -> tuple[int, int]:
+def assert_same_surface(
+    network, bounds, backend, dtype=torch.float64, cap=False
+) -> tuple[int, int]:
     """Compares both ways to the surface; returns the edges of the whole and the pruned skeleton."""
     layers, box = prepare(network.to(dtype), bounds, dtype)
     layers = without_graph(layers)
     skeletons = [
-        subdivide(layers, box, surface_only=only, backend=backend, pruning=ALWAYS)
+        subdivide(layers, box, surface_only=only, cap=cap, backend=backend, pruning=ALWAYS)
         for only in (False, True)
     ]
-    whole, pruned = (zero_set(layers, box, skeleton) for skeleton in skeletons)
+    whole, pruned = (zero_set(layers, box, skeleton, cap=cap) for skeleton in skeletons)
     assert torch.equal(
         whole.signs.vertex_keys.sort().values, pruned.signs.vertex_keys.sort().values
     )
@@ -69,6 +71,15 @@ def test_random_surfaces_lose_nothing(sizes, backend):
 def test_reference_surfaces_lose_nothing(reference_network, name, backend, dtype):
     whole, pruned = assert_same_surface(reference_network(name), (-0.5, 0.5), backend, dtype)
     assert pruned < 0.8 * whole
+
+
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
+@pytest.mark.parametrize("side", [1.0, 0.2])
+def test_capped_surfaces_lose_nothing(side, backend):
+    for seed in range(6):
+        network = balanced(random_mlp(3, 8, 8, 8, 1, seed=seed))
+        whole, pruned = assert_same_surface(network, (-side, 2), backend, cap=True)
+        assert pruned < whole
 
 
 def test_degenerate_surface_loses_nothing():
