@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from shapeopt.errors import InputError
@@ -57,3 +57,19 @@ class Box:
     def dimension(self) -> int:
         """Dimension of the space the box lies in."""
         return len(self.lower)
+
+    def put_on_planes(
+        self, vertices: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int
+    ) -> Float[Tensor, "v d"]:
+        """Vertices that were solved for, with or without graph: those on planes of the box exactly
+        so, where rounding had moved them off.
+
+        Args:
+            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes.
+        """
+        vertex, place = (zeros >= num_neurons).nonzero(as_tuple=True)
+        if len(vertex) == 0:
+            return vertices
+        plane = zeros[vertex, place].long() - num_neurons
+        bounds = torch.stack([self.lower, self.upper], dim=1).flatten()
+        return vertices.index_put((vertex, plane // 2), bounds[plane])

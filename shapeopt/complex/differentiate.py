@@ -55,8 +55,27 @@ def differentiable_vertices(
 
     A vertex whose equations are singular to working precision (crossing folds that are parallel
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
-    differentiable function of the weights.
+    differentiable function of the weights. On planes of the box vertices are exactly.
     """
+    cells = constraints, vertices, zeros, plus_bits
+    moved = _moved(layers, box, *cells, known, compiled=compiled, sums_in=sums_in)
+    if layers[0].encoding is not None:  # its constraints are the sides of simplices
+        return moved
+    return box.put_on_planes(moved, zeros, constraints.num_neurons)
+
+
+def _moved(
+    layers: Sequence[AffineLayer],
+    box: Box,
+    constraints: Constraints,
+    vertices: Float[Tensor, "v d"],
+    zeros: Int[Tensor, "v d"],
+    plus_bits: Int32[Tensor, "v words"],
+    known: AtVertices | None,
+    *,
+    compiled: bool,
+    sums_in: torch.dtype,
+) -> Float[Tensor, "v d"]:
     # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
     longest = 1e-3 * (box.upper - box.lower).max()
     encoding, rows = layers[0].encoding, None if known is None else known.rows

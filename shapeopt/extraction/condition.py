@@ -79,32 +79,11 @@ class Conditioned:
             points = self.size * points
         return points.to(self.given.lower.dtype)
 
-    def put_on_planes(
-        self, points: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int
-    ) -> Float[Tensor, "v d"]:
-        """Vertices in the box that was given, those on its planes exactly so.
-
-        Args:
-            points: with or without graph; solving for a vertex may have moved it off by rounding.
-            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes,
-                but of an encoded network, whose vertices stay: they are sides of its simplices.
-        """
-        if self.layers[0].encoding is not None:
-            return points
-        vertex, place = (zeros >= num_neurons).nonzero(as_tuple=True)
-        if len(vertex) == 0:
-            return points
-        plane = zeros[vertex, place].long() - num_neurons
-        bounds = torch.stack([self.given.lower, self.given.upper], dim=1).flatten()
-        return points.index_put((vertex, plane // 2), bounds[plane])
-
     def undo(self, surface: PolyhedralSurface) -> PolyhedralSurface:
         """A surface back in the box that was given, in its dtype."""
-        signs = surface.signs
-        of_vertices = signs.vertex_zeros, signs.constraints.num_neurons
         return replace(
             surface,
-            vertices=self.put_on_planes(self.undo_points(surface.vertices), *of_vertices),
+            vertices=self.undo_points(surface.vertices),
             face_normals=surface.face_normals.to(self.given.lower.dtype),
         )
 

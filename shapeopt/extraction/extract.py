@@ -68,13 +68,10 @@ def extract_complex(
         every = without_graph(constant)
         skeleton = consistently(lambda ulps: subdivided(every, domain, ulps=ulps))
     vertices = skeleton.vertices
-    if not carries_gradient(layers):
-        return PolyhedralComplex(unit.undo_points(vertices), skeleton, layers)
-    constraints, zeros = skeleton.constraints, skeleton.vertex_zeros
-    cells = constraints, vertices, zeros, skeleton.vertex_plus_bits
-    vertices = unit.undo_points(differentiable_vertices(constant, domain, *cells))
-    vertices = unit.put_on_planes(vertices, zeros, constraints.num_neurons)
-    return PolyhedralComplex(vertices, skeleton, layers)
+    if carries_gradient(layers):
+        cells = skeleton.constraints, vertices, skeleton.vertex_zeros, skeleton.vertex_plus_bits
+        vertices = differentiable_vertices(constant, domain, *cells)
+    return PolyhedralComplex(unit.undo_points(vertices), skeleton, layers)
 
 
 def extract_surface(

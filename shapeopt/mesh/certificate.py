@@ -127,7 +127,7 @@ def _has_one_fan_per_vertex(mesh: PolygonMesh, interior: Bool[Tensor, "e"]) -> b
         wanted = faces * mesh.num_vertices + end[:, None]
         joined.append(order[torch.searchsorted(names, wanted)])
     fan = connected(len(owner), torch.cat(joined))
-    fans = torch.unique(torch.stack([mesh.face_vertices, fan], dim=1), dim=0)
+    fans = torch.unique(mesh.face_vertices * len(owner) + fan)
     return len(fans) == len(torch.unique(mesh.face_vertices))
 
 

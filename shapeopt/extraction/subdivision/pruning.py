@@ -9,8 +9,8 @@ and none of its parts will ever have one. Dropping it loses nothing:
 * Where dropped regions meet kept ones, 2-faces with only some of their edges remain. Such a face
   lies in no kept region. If two of its edges are left and cut, the edge between them is a true one
   of the complex; if one is, the face is passed over.
-* For caps all edges in the box planes are kept. So the 2-faces there stay whole, too, whatever becomes
-  of the regions behind them.
+* For caps all edges in the box planes are kept. So the 2-faces there stay whole, too, whatever
+  becomes of the regions behind them.
 
 So what remains at the end is part of the true skeleton, and has all cells of the zero set.
 """

@@ -1,5 +1,7 @@
 """From the cells of a trace to the mesh, or in 2D the polyline."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -13,11 +15,20 @@ from shapeopt.extraction.tracing.zero_cells import ZeroCells
 
 
 def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
-    """Puts the cells together by their keys. Vertices come out sorted by key.
+    """Puts the cells together by their keys. Vertices come out sorted by key, and exactly on the
+    planes of the box that they lie on.
 
     Raises:
         ExtractionError: if the cells do not fit together.
     """
+    found = _put_together(solver, cells)
+    if solver.simplices is not None:  # their sides are in the places of the planes
+        return found
+    of_planes = found.signs.vertex_zeros, solver.constraints.num_neurons
+    return replace(found, vertices=solver.box.put_on_planes(found.vertices, *of_planes))
+
+
+def _put_together(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
     if solver.is_compiled and solver.simplices is None:
         # Imported here, so that importing the package does not load the compiler.
         from shapeopt.extraction.tracing.assemble_compiled import mesh_of_polygons
