@@ -59,17 +59,18 @@ class Box:
         return len(self.lower)
 
     def put_on_planes(
-        self, vertices: Float[Tensor, "v d"], zeros: Int[Tensor, "v d"], num_neurons: int
+        self, vertices: Float[Tensor, "v d"], planes: Int[Tensor, "v k"]
     ) -> Float[Tensor, "v d"]:
         """Vertices that were solved for, with or without graph: those on planes of the box exactly
         so, where rounding had moved them off.
 
         Args:
-            zeros: the constraints that are 0 at each; numbers from ``num_neurons`` on are planes.
+            planes: that each lies on: 0 and 1 for the lower and the upper one of the first axis, 2
+                and 3 of the second, and so on; below 0 for none.
         """
-        vertex, place = (zeros >= num_neurons).nonzero(as_tuple=True)
+        vertex, place = (planes >= 0).nonzero(as_tuple=True)
         if len(vertex) == 0:
             return vertices
-        plane = zeros[vertex, place].long() - num_neurons
+        plane = planes[vertex, place].long()
         bounds = torch.stack([self.lower, self.upper], dim=1).flatten()
         return vertices.index_put((vertex, plane // 2), bounds[plane])

@@ -20,7 +20,7 @@ from torch import Tensor
 from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, active_neurons
-from shapeopt.complex.simplices import simplices_in
+from shapeopt.complex.simplices import Simplices, simplices_in
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.encoding import Encoding
 
@@ -59,9 +59,10 @@ def differentiable_vertices(
     """
     cells = constraints, vertices, zeros, plus_bits
     moved = _moved(layers, box, *cells, known, compiled=compiled, sums_in=sums_in)
-    if layers[0].encoding is not None:  # its constraints are the sides of simplices
-        return moved
-    return box.put_on_planes(moved, zeros, constraints.num_neurons)
+    encoding, planes = layers[0].encoding, zeros - constraints.num_neurons
+    if encoding is not None:
+        planes = Simplices(encoding).planes(plus_bits, planes)
+    return box.put_on_planes(moved, planes)
 
 
 def _moved(

@@ -12,12 +12,12 @@ or an edge of it as the sum over that side's or edge's corners: the same from al
 from itertools import combinations
 
 import torch
-from jaxtyping import Bool, Float, Int32, Int64
+from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
 from shapeopt.complex.signs import Constraints, zobrist_keys
 from shapeopt.complex.skeleton import Skeleton
-from shapeopt.networks.encoding import Encoding
+from shapeopt.networks.encoding import BOX, Encoding
 from shapeopt.networks.lattice import (
     across,
     corner_numbers,
@@ -63,6 +63,23 @@ class Simplices:
         """Whether nothing lies behind each side."""
         here = simplices_in(plus_bits)
         return across(here, sides.clamp(0, SIDES - 1), self.cells) == here
+
+    def planes(
+        self, plus_bits: Int32[Tensor, "n words"], sides: Int[Tensor, "n k"]
+    ) -> Int64[Tensor, "n 6"]:
+        """The planes of the box that what lies on sides is in, as :meth:`Box.put_on_planes` counts
+        them; -1 for one that it is not in.
+
+        Args:
+            sides: numbers that are none of a side do not count.
+        """
+        corners = self.encoding.corners_of(simplices_in(plus_bits))
+        number = torch.arange(SIDES, device=sides.device)
+        # A side is opposite to the corner of its number, so that corner is not on it.
+        is_off = (sides[:, :, None] == number).any(dim=1)
+        on_bounds = torch.stack([corners == bound for bound in BOX], dim=3).flatten(2)
+        is_in = (on_bounds | is_off[:, :, None]).all(dim=1)
+        return torch.where(is_in, torch.arange(6, device=sides.device), -1)
 
     def keys(self, plus_bits: Int32[Tensor, "n words"]) -> Int64[Tensor, "n"]:
         """The simplices' part of cell keys."""

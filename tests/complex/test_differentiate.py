@@ -156,7 +156,7 @@ def test_the_compiled_gradients_are_those_of_torch(sizes):
         return affine_gradients(layers, *cells, compiled=compiled)
 
     parameters = list(network.parameters())
-    stays = box.put_on_planes(near, signs.vertex_zeros, signs.constraints.num_neurons)
+    stays = box.put_on_planes(near, signs.vertex_zeros - signs.constraints.num_neurons)
     assert torch.equal(moved(True)[:2], stays[:2])
     for function in (moved, slopes):
         plain, compiled = function(False), function(True)

@@ -258,3 +258,20 @@ def _crossings(surface: shapeopt.PolyhedralSurface, place: torch.Tensor) -> int:
     following = corners.roll(-1, dims=1)
     turn = corners[..., 0] * following[..., 1] - corners[..., 1] * following[..., 0]
     return int(((turn > 0).all(dim=1) | (turn < 0).all(dim=1)).sum())
+
+
+@pytest.mark.parametrize("with_graph", [False, True])
+def test_no_vertex_is_off_the_box_by_rounding(with_graph):
+    num_there = 0
+    for seed in range(4):
+        network = encoded((3, 6), seed=seed)
+        with torch.no_grad():
+            points = torch.rand(500, 3, dtype=torch.float64) - 0.5
+            network.mlp[-1].bias -= network(points).median()
+        with torch.set_grad_enabled(with_graph):
+            surface = shapeopt.extract_surface(network)
+        beyond = surface.vertices.detach().abs() - 0.5
+        assert beyond.max() == 0
+        assert not ((beyond != 0) & (beyond > -1e-12)).any()
+        num_there += int((beyond == 0).sum())
+    assert num_there > 100

@@ -22,10 +22,10 @@ def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
         ExtractionError: if the cells do not fit together.
     """
     found = _put_together(solver, cells)
-    if solver.simplices is not None:  # their sides are in the places of the planes
-        return found
-    of_planes = found.signs.vertex_zeros, solver.constraints.num_neurons
-    return replace(found, vertices=solver.box.put_on_planes(found.vertices, *of_planes))
+    planes = found.signs.vertex_zeros - solver.constraints.num_neurons
+    if solver.simplices is not None:
+        planes = solver.simplices.planes(found.signs.vertex_plus_bits, planes)
+    return replace(found, vertices=solver.box.put_on_planes(found.vertices, planes))
 
 
 def _put_together(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
