@@ -167,7 +167,8 @@ class _Gradients(torch.autograd.Function):
         slopes, of_layers = weights[-1].T.repeat(1, len(signs)), []
         for layer in range(len(weights) - 2, -1, -1):
             _mask(slopes.numpy(), signs, constraints.words(layer).start)
-            of_layers.append(slopes.to(sums_in))
+            if any(ctx.needs_input_grad):
+                of_layers.append(slopes.to(sums_in))
             slopes = weights[layer].T @ slopes
         ctx.constraints, ctx.signs, ctx.sums_in = constraints, signs, sums_in
         ctx.save_for_backward(*reversed(of_layers), *weights[:-1])
