@@ -30,7 +30,8 @@ def run(
     seeds: int | None = None,
     dtype: str | None = None,
     blocks: int | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    cap: bool = False,
     **of_network: Any,
 ) -> None:
     """Extracts, writes and prints.
@@ -43,7 +44,8 @@ def run(
         seeds: cells along a side of the grid that tracing starts from.
         dtype: to compute with, "float32" or "float64"; None as in the training or the network.
         blocks: that subdivision cuts the box into along each side; None as in the training.
-        processes: that work on blocks at a time.
+        processes: that work on blocks at a time; None for one.
+        cap: close the surface with the box where it leaves it.
         of_network: settings that only a network has, see :func:`open_source`.
 
     Raises:
@@ -52,22 +54,30 @@ def run(
         OSError: if the mesh cannot be written.
     """
     cells = output.suffix.lower() == CELLS
-    if cells and (method is not None or blocks is not None):
-        raise InputError(f"--method and --blocks are for the surface; {output} gets all cells")
+    given = {"blocks": blocks, "processes": processes, "cap": cap or None}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if cells and (method is not None or settings):
+        raise InputError(
+            f"--method, --blocks and --cap are for the surface; {output} gets all cells"
+        )
     check_suffix(output, CELLS)
     opened = open_source(source, _extractor(method, seeds), dtype, **of_network)
-    if blocks is not None or processes != 1:
-        opened = _in_blocks(opened, blocks or 1, processes)
+    if settings:
+        opened = _with(opened, settings)
     if cells:
         _write_cells(opened, output)
     else:
         _write_surface(opened, output)
 
 
-def _in_blocks(source: Source, blocks: int, processes: int) -> Source:
+def _with(source: Source, settings: dict[str, Any]) -> Source:
+    """The source with some settings of its subdivision."""
     if not isinstance(source.extractor, Subdivision):
-        raise InputError("--blocks and --processes are settings of subdivision; leave out --method")
-    return replace(source, extractor=replace(source.extractor, blocks=blocks, processes=processes))
+        raise InputError(
+            "--blocks, --processes and --cap are settings of subdivision, and this surface is to "
+            "be traced"
+        )
+    return replace(source, extractor=replace(source.extractor, **settings))
 
 
 def _write_surface(source: Source, output: Path) -> None:
@@ -83,6 +93,8 @@ def _write_surface(source: Source, output: Path) -> None:
         f"{mesh.num_faces:,} polygons, Euler characteristic {mesh.euler_characteristic}\n"
         f"{certificate.summary(source.unit)}"
     )
+    if not mesh.is_closed:
+        show("it is open where it leaves the box; --cap closes it there")
     if note := pieces_note(mesh, output):
         show(note)
     show(f"in {output}, and what was checked in {beside.name}")

@@ -148,11 +148,11 @@ def _extract(command: argparse.ArgumentParser) -> None:
         choices=["float32", "float64"],
         help="to compute with (default: as in the training, or the network)",
     )
-    _in_blocks(command)
+    _of_subdivision(command)
     _of_network(command)
 
 
-def _in_blocks(command: argparse.ArgumentParser) -> None:
+def _of_subdivision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--blocks",
         metavar="N",
@@ -165,6 +165,11 @@ def _in_blocks(command: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="with --blocks: that work on blocks at a time (default: 1)",
+    )
+    command.add_argument(
+        "--cap",
+        action="store_true",
+        help="with subdivision: close the surface by the box where it leaves the box",
     )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 import shapeopt
 from shapeopt.commands.main import main
+from shapeopt.commands.sources import open_source
 from shapeopt.data import load
 from shapeopt.training.checkpoints import extract_checkpoint
 
@@ -76,6 +77,20 @@ def test_settings_are_taken(tmp_path, capsys):
     np.testing.assert_allclose(double, blocks, atol=1e-12)
 
 
+@pytest.mark.parametrize("more", [[], ["--blocks", "2"]])
+def test_a_surface_that_leaves_the_box_is_closed_if_wanted(tmp_path, capsys, more):
+    extract("-o", tmp_path / "open.ply", *more)
+    assert "open where it leaves the box; --cap closes it there" in capsys.readouterr().out
+    extract("-o", tmp_path / "closed.ply", "--cap", *more)
+    printed = capsys.readouterr().out
+    assert "closed, manifold" in printed
+    assert "leaves the box" not in printed
+    source = open_source(CHECKPOINT)
+    surface = shapeopt.extract_surface(source.network, source.bounds, cap=True)
+    expected = surface.volume().item() * source.unit**3
+    assert trimesh.load(tmp_path / "closed.ply").volume == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -85,6 +100,8 @@ def test_settings_are_taken(tmp_path, capsys):
         (["-o", "/dev/null/out.ply"], "/dev/null"),
         (["-o", "out.vtu", "--method", "trace"], "gets all cells"),
         (["-o", "out.ply", "--method", "trace", "--blocks", "2"], "settings of subdivision"),
+        (["-o", "out.ply", "--method", "trace", "--cap"], "settings of subdivision"),
+        (["-o", "out.vtu", "--cap"], "gets all cells"),
         (["-o", "out.ply", "--processes", "2"], "several processes need blocks"),
     ],
 )
