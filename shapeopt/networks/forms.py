@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import linear
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from shapeopt.errors import InputError
@@ -176,8 +177,8 @@ def _of_forms(
 
 def apply_linear(form: Form, weight: Tensor, bias: Tensor | None = None) -> Form:
     """``torch.nn.functional.linear``, on all coefficients at once."""
-    constant = torch.nn.functional.linear(form.constant, weight, bias)
-    blocks = {group: block @ weight.T for group, block in form.blocks.items()}
+    constant = linear(form.constant, weight, bias)
+    blocks = {group: linear(block, weight) for group, block in form.blocks.items()}
     return Form(form.record, constant, blocks)
 
 
