@@ -21,7 +21,7 @@ from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.extraction.collapse import has_extent, without_extent
 from shapeopt.extraction.dissolve import without_flat_folds
 from shapeopt.extraction.no_zero import no_zero_among
-from shapeopt.extraction.orientation import oriented
+from shapeopt.extraction.orientation import oriented, settled_by_neighbours
 from shapeopt.extraction.progress import Inconsistent
 from shapeopt.mesh.polygons import runs_repeat
 from shapeopt.mesh.safe_norm import unit
@@ -106,7 +106,11 @@ def _oriented(
     normals = unit(gradients)
     if not found.is_oriented:
         corners = oriented(without_graph(layers), found, normals.detach(), compiled=compiled)
-        found = replace(found, face_vertices=corners, is_oriented=True)
+        found = replace(found, face_vertices=corners)
+        if _faults(found, compiled)[1]:
+            corners = settled_by_neighbours(found, normals.detach(), compiled=compiled)
+            found = replace(found, face_vertices=corners)
+        found = replace(found, is_oriented=True)
     _check(found, compiled)
     return found, gradients, normals
 

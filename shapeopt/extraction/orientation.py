@@ -9,7 +9,8 @@ inside and g = grad f the edge must run along m x g:
         u --------+-------> v        v - u is along m x g
 
 A polygon that is not thin is told by its vector area, for less. Of a thin one the longest edge is
-taken: its direction is certain, however narrow the polygon is.
+taken: its direction is certain, however narrow the polygon is. If polygons then disagree, those
+that are not thin settle it.
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,35 @@ def oriented(
         along = _runs_along(layers, found, normals, thin, edges)
         is_flipped[thin] = along != _runs_from_first(found, thin, edges)
     return _with_reversed(found, is_flipped, compiled)
+
+
+@torch.no_grad()
+def settled_by_neighbours(
+    found: ZeroSet, normals: Float[Tensor, "f 3"], *, compiled: bool = False
+) -> Int64[Tensor, "m"]:
+    """``found.face_vertices`` with thin polygons the other way round where they run through the
+    longer part of their border in the direction of neighbours that are not thin.
+
+    Where f is 0 all over a region, folds lie on each other. Of edges that were contracted to one,
+    the fold that is kept may then be on another side of a thin polygon.
+
+    Args:
+        found: with polygons that mostly run the right way round.
+        normals, compiled: as of :func:`oriented`.
+    """
+    _, thin = _by_area(found, normals, compiled)
+    # The -1 for no polygon stands for the last entry, which is none.
+    is_thin = torch.zeros(found.num_faces + 1, dtype=torch.bool, device=thin.device)
+    is_thin[thin] = True
+    edge, side = torch.nonzero(is_thin[found.edge_faces], as_tuple=True)
+    face, other = found.edge_faces[edge, side], found.edge_faces[edge, 1 - side]
+    tells = (other >= 0) & ~is_thin[other]
+    edge, face, other = edge[tells], face[tells], other[tells]
+    start, end = found.vertices[found.edges[edge]].unbind(1)
+    is_same_way = _runs_from_first(found, face, edge) == _runs_from_first(found, other, edge)
+    lengths = torch.where(is_same_way, 1, -1) * safe_norm(end - start)
+    same_way = lengths.new_zeros(found.num_faces).index_add(0, face, lengths)
+    return _with_reversed(found, same_way > 0, compiled)
 
 
 def _with_reversed(

@@ -124,25 +124,27 @@ def forms_in(value: object) -> list[Form]:
 
 
 def apply_affine(
-    function: Callable, args: Sequence, kwargs: dict, linear_args: Sequence | None = None
+    function: Callable, args: Sequence, kwargs: dict, added_to: Sequence | None = None
 ) -> Any:
     """A function that is affine in the forms among its arguments, on their coefficients.
 
     Affine in all of them at once: a product of two forms is not.
 
     Args:
-        linear_args: arguments with which it has the same slopes, and is 0 where the forms are;
-            otherwise torch is asked for its derivative, which takes ten times as long.
+        added_to: the arguments with zeros in the place of numbers that are added, if those are
+            known: the slopes are the same.
     """
     run, forms = _of_forms(function, args, kwargs)
     at = tuple(form.constant for form in forms)
     constant, results = tree_flatten(run(*at))
+    linear, _ = _of_forms(function, added_to or args, kwargs)
 
     def derivative(*row: Tensor) -> Any:
         # Not a difference of two values: no term is rounded.
         return torch.func.jvp(run, at, row)[1]
 
-    slopes = derivative if linear_args is None else _of_forms(function, linear_args, kwargs)[0]
+    # Affine and 0 at 0 is linear; to ask torch for the derivative takes ten times as long.
+    slopes = linear if _is_zero_at_zero(linear, at) else derivative
     blocks: list[dict[int, Tensor]] = [{} for _ in constant]
     for group in sorted({group for form in forms for group in form.blocks}):
         rows = torch.vmap(slopes)(*(_block(form, group) for form in forms))
@@ -156,6 +158,12 @@ def apply_affine(
         ],
         results,
     )
+
+
+@torch.no_grad()
+def _is_zero_at_zero(function: Callable, at: Sequence[Tensor]) -> bool:
+    values = tree_flatten(function(*(torch.zeros_like(value) for value in at)))[0]
+    return not any(value.any() for value in values)
 
 
 def _of_forms(

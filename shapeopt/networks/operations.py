@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from shapeopt.errors import InputError
 from shapeopt.networks import folds
@@ -50,15 +50,7 @@ PRODUCTS = _names(
 """Functions that are affine in one argument while the others are numbers."""
 
 SUMS = _names("add radd sub rsub")
-"""Functions that are affine in two arguments, of which one may be numbers."""
-
-LINEAR_PRODUCTS = _names(
-    """
-    mul rmul multiply matmul rmatmul mm mv bmm dot inner outer einsum tensordot truediv div divide
-    true_divide
-    """
-)
-"""Products that nothing is added to."""
+"""Functions of two arguments, of which one may be numbers that are added to the other."""
 
 ABOUT = _names(
     """
@@ -131,15 +123,17 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
     if name in FOLDS:
         return FOLDS[name](*args, **kwargs)
     if name in AFFINE:
-        return apply_affine(_out_of_place(function), args, kwargs, _linear_args(name, args, kwargs))
+        added_to = None
+        if name in SUMS and len(args) == 2 and not kwargs:
+            added_to = [arg if isinstance(arg, Form) else 0 * arg for arg in args]
+        return apply_affine(_out_of_place(function), args, kwargs, added_to)
     if name in PRODUCTS:
         forms = forms_in((args, kwargs))
         if len(forms) > 1 or ("div" in name and not isinstance(args[0], Form)):
             raise InputError(f"{name} of values that both depend on the inputs is not affine")
-        if name == "linear" and isinstance(args[0], Form):
+        if name == "linear" and args and isinstance(args[0], Form):
             return apply_linear(*args, **kwargs)
-        linear_args = args if name in LINEAR_PRODUCTS else None
-        return apply_affine(_out_of_place(function), args, kwargs, linear_args)
+        return apply_affine(_out_of_place(function), args, kwargs)
     if name == "bool":
         raise InputError(
             "the network decides by its values what to compute (an if on a tensor); that is not "
@@ -148,18 +142,6 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
     raise InputError(
         f"{name} is not known to be piecewise affine; shapeopt.convert replaces smooth activations"
     )
-
-
-def _linear_args(name: str, args: Sequence, kwargs: dict) -> Sequence | None:
-    """The arguments with zeros in the place of numbers that are added to forms; None if it is not
-    known which those are."""
-    if name in SUMS and "other" not in kwargs:
-        return [arg if isinstance(arg, Form) else 0 * arg for arg in args]
-    is_padded = name in ("pad", "constant_pad_nd")
-    leaves = tree_leaves((args, kwargs))
-    if is_padded or any(isinstance(x, Tensor) and not isinstance(x, Form) for x in leaves):
-        return None
-    return args
 
 
 def _out_of_place(function: Callable) -> Callable:

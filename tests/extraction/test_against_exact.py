@@ -6,6 +6,7 @@
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from tests.oracle.generators import (
     tree,
 )
 from tests.oracle.judge import EXTRACTORS, Truth, judge, verdicts
+
+STRIP = Path(__file__).resolve().parents[1] / "files" / "strip_3d_2x6.npz"
 
 
 def case_of(layers: Layers, half: float = 1.0) -> Case:
@@ -279,3 +282,14 @@ def test_cases_are_the_same_every_time():
     for a, b in zip(one.network.parameters(), two.network.parameters(), strict=True):
         assert torch.equal(a, b)
     assert isinstance(one.network[0], nn.Linear)
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_a_strip_between_folds_that_lie_on_each_other(extractor):
+    """Of a random network that is 0 all over a region. A thin polygon has the same fold on both of
+    its long edges when others were contracted: it ran the wrong way round."""
+    with np.load(STRIP) as file:
+        layers = [(file[f"W{i}"], file[f"b{i}"]) for i in range(3)]
+    case = as_case("by hand", 0, Draft(layers, -0.2, 2.0), torch.float64)
+    found = judge(Truth(case), extractor)
+    assert found.outcome in ("right", "tie"), found

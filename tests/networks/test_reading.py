@@ -59,6 +59,14 @@ UNITS = {
     "chunks": lambda m, z, x: torch.stack([p.relu() for p in z.chunk(2, dim=1)], 2).flatten(1),
     "convolution": lambda m, z, x: F.conv1d(z.relu()[:, None], z.new_ones(2, 1, 3)).flatten(1),
     "in place": lambda m, z, x: z.add_(x.sum(1, keepdim=True)).relu_() - z / 2,
+    "sums": lambda m, z, x: torch.add(z, z.relu(), alpha=0.3) - torch.rsub(z.abs(), 1) + (2 - z),
+    "numbers by name": lambda m, z, x: torch.add(z, other=0.3).relu() + z.sub(other=2, alpha=3),
+    "a factor before": lambda m, z, x: torch.add(z, 2, z.relu()),
+    "linear by name": lambda m, z, x: F.linear(
+        input=z.relu(), weight=z.new_ones(5, 8), bias=z.new_ones(5)
+    ),
+    "padding": lambda m, z, x: F.pad(z.relu(), (1, 2), value=0.7),
+    "quotients": lambda m, z, x: (z / torch.arange(1, 9)).relu() @ z.new_ones(8, 2),
     "broadcast": lambda m, z, x: F.relu(z[:, :, None] * x.new_ones(2) - 0.1).mean(dim=2),
     "where code decides": lambda m, z, x: F.relu(z) if z.shape[1] == 8 and z.dim() == 2 else z,
 }
