@@ -32,8 +32,8 @@ def test_a_bias_is_moved_to_the_last_bit():
 @pytest.mark.parametrize("middle", [0.0, 0.7, 100.7, -3e5])
 def test_vertices_on_box_planes_are_exactly_there(middle, dtype):
     """Whatever rounding makes of them, and of the way to the unit box and back."""
-    lower = middle + torch.tensor([-0.9, 0.0, -0.8], dtype=dtype)
-    upper = middle + torch.tensor([0.7, 0.7, 0.6], dtype=dtype)
+    lower = middle + torch.tensor([-1.9, 0.0, -0.8], dtype=dtype)
+    upper = middle + torch.tensor([1.7, 0.7, 0.6], dtype=dtype)
     network = random_mlp(3, 12, 12, 1, seed=1)
     with torch.no_grad():
         network[0].bias -= network[0].weight @ torch.full((3,), middle, dtype=torch.float64)
