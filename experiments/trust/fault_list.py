@@ -290,10 +290,10 @@ FAULTS = [
         ("tests/extraction/test_condition.py",),
     ),
     Fault(
-        "extraction/condition.py",
-        "bound = torch.where(plane % 2 == 0, self.given.lower[axis], self.given.upper[axis])",
-        "bound = torch.where(plane % 2 == 1, self.given.lower[axis], self.given.upper[axis])",
-        "moved back, vertices at one face of the box are at the opposite one",
+        "complex/box.py",
+        "bounds = torch.stack([self.lower, self.upper], dim=1)",
+        "bounds = torch.stack([self.upper, self.lower], dim=1)",
+        "vertices at one face of the box are put on the opposite one",
         EXACT,
     ),
     Fault(

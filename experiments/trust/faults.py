@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     numbers = options.only or range(1, len(FAULTS) + 1)
     chosen = [FAULTS[number - 1] for number in numbers]
+    for fault in chosen:
+        with_fault(fault, ROOT)
     results: dict[int, dict] = {}
     if options.only:
         before = json.loads(options.output.with_suffix(".json").read_text())["list"]
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"    {seconds:5.0f} s  all tests without a fault", flush=True)
         for number, fault in zip(numbers, chosen, strict=True):
             place = copy(sound, Path(folder) / "faulty")
-            make(fault, place)
+            (place / "shapeopt" / fault.file).write_text(with_fault(fault, place))
             caught_by, seconds = run(place, fault.tests, fault.chosen)
             shutil.rmtree(place)
             print(f"{number:3} {seconds:5.0f} s  {fault.breaks}: {caught_by}", flush=True)
@@ -77,17 +79,16 @@ def copy(root: Path, target: Path) -> Path:
     return target
 
 
-def make(fault: Fault, place: Path) -> None:
-    """Puts the fault into the copy.
+def with_fault(fault: Fault, root: Path) -> str:
+    """The text of the fault's file in a copy of the package, with the fault.
 
     Raises:
-        SystemExit: if the text is not there exactly once: the list is behind the code.
+        SystemExit: if what it changes is not there exactly once: the list is behind the code.
     """
-    path = place / "shapeopt" / fault.file
-    text = path.read_text()
+    text = (root / "shapeopt" / fault.file).read_text()
     if text.count(fault.old) != 1:
         raise SystemExit(f"{fault.file} has {text.count(fault.old)} times: {fault.old}")
-    path.write_text(text.replace(fault.old, fault.new))
+    return text.replace(fault.old, fault.new)
 
 
 def run(place: Path, tests: Sequence[str], chosen: str) -> tuple[str | None, float]:
