@@ -197,14 +197,14 @@ FAULTS = [
     ),
     Fault(
         "extraction/finish.py",
-        "    if faults[0]:\n",
+        "    if ends_inside:\n",
         "    if False:\n",
         "a surface that ends inside the box is returned",
         FINISH,
     ),
     Fault(
         "extraction/finish.py",
-        "    if faults[1]:\n",
+        "    if runs_twice:\n",
         "    if False:\n",
         "a surface that is wound two ways is returned",
         FINISH,

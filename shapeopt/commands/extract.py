@@ -63,14 +63,14 @@ def run(
     check_suffix(output, CELLS)
     opened = open_source(source, _extractor(method, seeds), dtype, **of_network)
     if settings:
-        opened = _with(opened, settings)
+        opened = _with_settings(opened, settings)
     if cells:
         _write_cells(opened, output)
     else:
         _write_surface(opened, output)
 
 
-def _with(source: Source, settings: dict[str, Any]) -> Source:
+def _with_settings(source: Source, settings: dict[str, Any]) -> Source:
     """The source with some settings of its subdivision."""
     if not isinstance(source.extractor, Subdivision):
         raise InputError(
@@ -94,7 +94,8 @@ def _write_surface(source: Source, output: Path) -> None:
         f"{certificate.summary(source.unit)}"
     )
     if not mesh.is_closed:
-        show("it is open where it leaves the box; --cap closes it there")
+        closing = "; --cap closes it there" if isinstance(source.extractor, Subdivision) else ""
+        show(f"it is open where it leaves the box{closing}")
     if note := pieces_note(mesh, output):
         show(note)
     show(f"in {output}, and what was checked in {beside.name}")

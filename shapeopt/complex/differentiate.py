@@ -20,12 +20,12 @@ from torch import Tensor
 from shapeopt.complex.at_vertices import AtVertices
 from shapeopt.complex.box import Box
 from shapeopt.complex.signs import Constraints, active_neurons
-from shapeopt.complex.simplices import Simplices, simplices_in
+from shapeopt.complex.simplices import Simplices, box_planes, simplices_in
 from shapeopt.networks.affine import AffineLayer
 from shapeopt.networks.encoding import Encoding
 
 CHUNK = 2**12
-"""Regions whose gradients are computed at a time on a CPU: they stay in its cache."""
+"""Regions, or vertices, whose gradients are computed at a time on a CPU: they stay in its cache."""
 
 
 def differentiable_vertices(
@@ -57,38 +57,39 @@ def differentiable_vertices(
     up to rounding) keeps its extracted position and gets no gradient: its position is not a
     differentiable function of the weights. On planes of the box vertices are exactly.
     """
+    # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
+    longest = 1e-3 * float((box.upper - box.lower).max())
     cells = constraints, vertices, zeros, plus_bits
-    moved = _moved(layers, box, *cells, known, compiled=compiled, sums_in=sums_in)
-    encoding, planes = layers[0].encoding, zeros - constraints.num_neurons
-    if encoding is not None:
-        planes = Simplices(encoding).planes(plus_bits, planes)
-    return box.put_on_planes(moved, planes)
+    rows = None if known is None else known.rows
+    if rows is None:
+        rows = active_gradients(layers, constraints, zeros, plus_bits)
+    if compiled and _has_compiled(layers):
+        # Imported here, so that importing the package does not load the compiler.
+        from shapeopt.complex.differentiate_compiled import newton_step, solved_vertices
+
+        if known is not None and known.outputs.shape[1] == constraints.output:
+            moved = solved_vertices(layers, *cells, known)
+        else:
+            moved = newton_step(layers, box, *cells, rows, longest=longest, sums_in=sums_in)
+    else:
+        moved = _newton_step(layers, box, *cells, rows, longest)
+    encoding = layers[0].encoding
+    simplices = None if encoding is None else Simplices(encoding)
+    return box.put_on_planes(moved, box_planes(constraints, zeros, plus_bits, simplices))
 
 
-def _moved(
+def _newton_step(
     layers: Sequence[AffineLayer],
     box: Box,
     constraints: Constraints,
     vertices: Float[Tensor, "v d"],
     zeros: Int[Tensor, "v d"],
     plus_bits: Int32[Tensor, "v words"],
-    known: AtVertices | None,
-    *,
-    compiled: bool,
-    sums_in: torch.dtype,
+    rows: Float[Tensor, "v d d"],
+    longest: float,
 ) -> Float[Tensor, "v d"]:
-    # Rounding moves a vertex by little; a long step is a sliver's, and would tear the mesh.
-    longest = 1e-3 * (box.upper - box.lower).max()
-    encoding, rows = layers[0].encoding, None if known is None else known.rows
-    if compiled and _has_compiled(layers):
-        # Imported here, so that importing the package does not load the compiler.
-        from shapeopt.complex.differentiate_compiled import newton_step, solved_vertices
-
-        cells = constraints, vertices, zeros, plus_bits
-        if known is not None and known.outputs.shape[1] == constraints.output:
-            return solved_vertices(layers, *cells, known)
-        rows = active_gradients(layers, constraints, zeros, plus_bits) if rows is None else rows
-        return newton_step(layers, box, *cells, rows, longest=float(longest), sums_in=sums_in)
+    """The oracle of the one in ``differentiate_compiled.py``, on any device."""
+    encoding = layers[0].encoding
     where = _where(constraints, zeros.long(), vertices.dtype)
     active = active_neurons(plus_bits, constraints, vertices.dtype)
     if encoding is None:
@@ -97,8 +98,6 @@ def _moved(
         inputs = encoding.values_in(simplices_in(plus_bits), vertices)
         at_planes = _at_sides(encoding, where, simplices_in(plus_bits), vertices)
     residual = _residuals(layers, where, active, inputs, at_planes)
-    if rows is None:
-        rows = active_gradients(layers, constraints, zeros, plus_bits)
     lengths = rows.norm(dim=2, keepdim=True)
     inverse, is_regular = _invert(rows / lengths)
     step = (inverse @ (residual / lengths.squeeze(2))[:, :, None]).squeeze(2)

@@ -112,6 +112,23 @@ class Simplices:
         return mixed(corner_numbers(*simplices, self.cells))
 
 
+def box_planes(
+    constraints: Constraints,
+    zeros: Int[Tensor, "v d"],
+    plus_bits: Int32[Tensor, "v words"],
+    simplices: Simplices | None,
+) -> Int[Tensor, "v k"]:
+    """The planes of the box that vertices lie on, as :meth:`Box.put_on_planes` counts them.
+
+    Args:
+        zeros: the constraints that are 0 at each.
+        plus_bits: packed + signs of each.
+        simplices: of an encoded network, whose last constraints are not planes but sides.
+    """
+    planes = zeros - constraints.num_neurons
+    return planes if simplices is None else simplices.planes(plus_bits, planes)
+
+
 def simplex_skeleton(
     constraints: Constraints, encoding: Encoding, simplices: Int64[Tensor, "s"]
 ) -> Skeleton:

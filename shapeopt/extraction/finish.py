@@ -107,12 +107,13 @@ def _oriented(
     if not found.is_oriented:
         corners = oriented(without_graph(layers), found, normals.detach(), compiled=compiled)
         found = replace(found, face_vertices=corners)
-        if _faults(found, compiled)[1]:
-            corners = settled_by_neighbours(found, normals.detach(), compiled=compiled)
-            found = replace(found, face_vertices=corners)
-        found = replace(found, is_oriented=True)
-    _check(found, compiled)
-    return found, gradients, normals
+    faults = _faults(found, compiled)
+    if faults[1] and not found.is_oriented:
+        corners = settled_by_neighbours(found, normals.detach(), compiled=compiled)
+        found = replace(found, face_vertices=corners)
+        faults = _faults(found, compiled)
+    _check(*faults)
+    return replace(found, is_oriented=True), gradients, normals
 
 
 def _gradients_on_edges(layers: Sequence[AffineLayer], found: ZeroSet) -> Float[Tensor, "e d"]:
@@ -148,15 +149,14 @@ def _with_plane_normals(
     return torch.where(planes[:, None] >= 0, side[:, None] * axes[axis], gradients)
 
 
-def _check(found: ZeroSet, compiled: bool) -> None:
+def _check(ends_inside: bool, runs_twice: bool) -> None:
     """Raises ExtractionError for what is no surface: better no result than a wrong one."""
-    faults = _faults(found, compiled)
-    if faults[0]:
+    if ends_inside:
         raise Inconsistent(
             "the surface ends inside the box, which the zero set of a continuous function cannot "
             "do: rounding decided a sign in two ways; please report the network"
         )
-    if faults[1]:
+    if runs_twice:
         raise _RunsTwice(
             "two polygons run through their common edge in the same direction: rounding decided "
             "a sign in two ways; please report the network"

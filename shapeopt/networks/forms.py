@@ -124,20 +124,20 @@ def forms_in(value: object) -> list[Form]:
 
 
 def apply_affine(
-    function: Callable, args: Sequence, kwargs: dict, added_to: Sequence | None = None
+    function: Callable, args: Sequence, kwargs: dict, without_added: Sequence | None = None
 ) -> Any:
     """A function that is affine in the forms among its arguments, on their coefficients.
 
     Affine in all of them at once: a product of two forms is not.
 
     Args:
-        added_to: the arguments with zeros in the place of numbers that are added, if those are
+        without_added: the arguments with zeros in the place of numbers that are added, if those are
             known: the slopes are the same.
     """
     run, forms = _of_forms(function, args, kwargs)
     at = tuple(form.constant for form in forms)
     constant, results = tree_flatten(run(*at))
-    linear, _ = _of_forms(function, added_to or args, kwargs)
+    linear, _ = _of_forms(function, without_added or args, kwargs)
 
     def derivative(*row: Tensor) -> Any:
         # Not a difference of two values: no term is rounded.

@@ -123,10 +123,10 @@ def _result(name: str, function: Callable, args: Sequence, kwargs: dict) -> Any:
     if name in FOLDS:
         return FOLDS[name](*args, **kwargs)
     if name in AFFINE:
-        added_to = None
+        without_added = None
         if name in SUMS and len(args) == 2 and not kwargs:
-            added_to = [arg if isinstance(arg, Form) else 0 * arg for arg in args]
-        return apply_affine(_out_of_place(function), args, kwargs, added_to)
+            without_added = [arg if isinstance(arg, Form) else 0 * arg for arg in args]
+        return apply_affine(_out_of_place(function), args, kwargs, without_added)
     if name in PRODUCTS:
         forms = forms_in((args, kwargs))
         if len(forms) > 1 or ("div" in name and not isinstance(args[0], Form)):

@@ -7,6 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from shapeopt.complex.signs import without_plus
+from shapeopt.complex.simplices import box_planes
 from shapeopt.complex.surface import SurfaceSigns
 from shapeopt.complex.zero_set import ZeroSet
 from shapeopt.errors import ExtractionError
@@ -22,9 +23,8 @@ def assemble(solver: ZeroCellSolver, cells: ZeroCells) -> ZeroSet:
         ExtractionError: if the cells do not fit together.
     """
     found = _put_together(solver, cells)
-    planes = found.signs.vertex_zeros - solver.constraints.num_neurons
-    if solver.simplices is not None:
-        planes = solver.simplices.planes(found.signs.vertex_plus_bits, planes)
+    of_vertices = found.signs.vertex_zeros, found.signs.vertex_plus_bits
+    planes = box_planes(solver.constraints, *of_vertices, solver.simplices)
     return replace(found, vertices=solver.box.put_on_planes(found.vertices, planes))
 
 
